@@ -1,0 +1,1 @@
+//! A crash-safe journal of state machines on SQLite.

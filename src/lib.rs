@@ -1,0 +1,1 @@
+//! Phoenix brings fleets of LXC containers from a manifest to running services.

@@ -1,0 +1,2 @@
+//! The `phoenix` binary.
+fn main() {}
