@@ -1,1 +1,5 @@
 //! A crash-safe journal of state machines on SQLite.
+
+/// BLAKE3 of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
