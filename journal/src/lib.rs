@@ -1,5 +1,29 @@
 //! A crash-safe journal of state machines on SQLite.
-
-/// BLAKE3 of some bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest([u8; 32]);
+use std::fmt;
+macro_rules! id {
+    ($n:ident, $t:ty) => {
+        /// Stub.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $n($t);
+        impl fmt::Display for $n {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+    };
+}
+id!(Digest, [u8; 32]);
+id!(JournalId, [u8; 16]);
+id!(Seq, u64);
+id!(Epoch, u64);
+/// Stub.
+#[derive(Debug)]
+pub struct Recorded<T> {
+    t: T,
+}
+impl<T> Recorded<T> {
+    /// Stub.
+    pub fn get(&self) -> &T {
+        &self.t
+    }
+}
