@@ -74,6 +74,29 @@ impl Part for Effect {
     }
 }
 
+impl Line {
+    /// The container it speaks of, if it does not speak of a run.
+    pub fn ctid(&self) -> Option<Ctid> {
+        match self {
+            Self::Effect(effect, _) => Some(effect.intent.ctid),
+            Self::Fact(fact) => fact.ctid(),
+        }
+    }
+}
+
+impl Fact {
+    /// The container it speaks of, if it does not speak of a run.
+    pub fn ctid(&self) -> Option<Ctid> {
+        match self {
+            Self::Declared(declaration) => Some(declaration.ctid),
+            Self::Intended(intent, _) => Some(intent.ctid),
+            Self::Outcome(outcome) => Some(outcome.ctid),
+            Self::Noted(note) => Some(note.ctid),
+            Self::RunOpened(_) | Self::RunClosed(_) => None,
+        }
+    }
+}
+
 /// A container's spec: the first of it, of a new generation, or of a new incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
