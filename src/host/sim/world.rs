@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use phoenix_journal::JournalId;
+
 use crate::ids::{BootId, Ctid, IdMap, Moment, Now, Token, Wall};
 use crate::machine::Report;
 use crate::plan::{Effect, Init};
 
+use super::crash::Survivors;
 use super::damage::{Damage, ScriptStart};
 use super::dice::Dice;
 use super::disk::{Directory, Guest, OnDisk, Place};
@@ -103,6 +106,8 @@ pub struct World {
     pub(super) slots: BTreeMap<Ctid, Arc<Slot>>,
     pub(super) places: Arc<BTreeMap<PathBuf, Place>>,
     pub(super) hidden_secrets: Arc<BTreeSet<String>>,
+    /// The journals that this host was made recognisable for.
+    pub(super) settled_in: Arc<BTreeSet<JournalId>>,
     pub(super) ops: BTreeMap<OpId, Op>,
     pub(super) damage: Arc<Vec<Damage>>,
     pub(super) next_op: u64,
@@ -174,6 +179,7 @@ impl World {
             slots: BTreeMap::new(),
             places: Arc::default(),
             hidden_secrets: Arc::default(),
+            settled_in: Arc::default(),
             ops: BTreeMap::new(),
             damage: Arc::default(),
             next_op: 1,
@@ -298,6 +304,27 @@ impl World {
     pub(super) fn is_up_as(&self, ctid: Ctid, recorded: &Init) -> bool {
         let same = |up: Up| up.pid == recorded.pid && up.start_ticks == recorded.start_ticks;
         *self.clock.boot == recorded.boot && self.slot(ctid).and_then(|slot| slot.up).is_some_and(same)
+    }
+
+    /// The world as the next process would find it if Phoenix were killed now, with these containers alone.
+    pub(super) fn left_behind(&self, ctids: &BTreeSet<Ctid>) -> Self {
+        let of_interest = |op: &Op| ctids.iter().any(|ctid| op.touches(*ctid));
+        let slots = ctids.iter().filter_map(|ctid| Some((*ctid, Arc::clone(self.slots.get(ctid)?))));
+        let ops = self.ops.iter().filter(|(_, op)| of_interest(op)).map(|(id, op)| (*id, op.clone()));
+        let mut part = Self {
+            options: Arc::clone(&self.options),
+            clock: self.clock.clone(),
+            slots: slots.collect(),
+            places: Arc::clone(&self.places),
+            hidden_secrets: Arc::clone(&self.hidden_secrets),
+            settled_in: Arc::clone(&self.settled_in),
+            ops: ops.collect(),
+            damage: Arc::clone(&self.damage),
+            ..*self
+        };
+        part.crash_process(Survivors::Shims);
+        part.run_orphans(u64::MAX);
+        part
     }
 
     pub(super) fn new_pid(&mut self) -> u32 {
