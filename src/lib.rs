@@ -1,5 +1,6 @@
 //! Phoenix brings fleets of LXC containers from a manifest to running services.
 
+pub mod engine;
 pub mod host;
 pub mod ids;
 pub mod machine;

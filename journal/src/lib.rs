@@ -69,3 +69,31 @@ impl<T> Recorded<T> {
         &self.t
     }
 }
+impl<T> Recorded<T> {
+    /// Stub.
+    pub fn seq(&self) -> Seq {
+        Seq(0)
+    }
+    /// Stub.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(0)
+    }
+    /// Stub.
+    pub fn into_inner(self) -> T {
+        self.t
+    }
+    /// Stub.
+    pub fn part<P: Part<Whole = T>>(self) -> Result<Recorded<P>, Recorded<T>> {
+        match P::part(self.t) {
+            Ok(t) => Ok(Recorded { t }),
+            Err(t) => Err(Recorded { t }),
+        }
+    }
+}
+/// Stub.
+pub trait Part: Sized {
+    /// Stub.
+    type Whole;
+    /// Stub.
+    fn part(whole: Self::Whole) -> Result<Self, Self::Whole>;
+}

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use phoenix_journal::{Epoch, Seq};
+use phoenix_journal::{Digest, Part};
 
 use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, StepId, Wall};
 use crate::manifest::Spec;
@@ -41,15 +41,37 @@ pub enum Fact {
     RunClosed(RunClosed),
 }
 
-/// A fact with its place in the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// Its sequence number.
-    pub seq: Seq,
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// The fact.
-    pub fact: Fact,
+impl Part for Outcome {
+    type Whole = Fact;
+
+    fn part(fact: Fact) -> Result<Self, Fact> {
+        match fact {
+            Fact::Outcome(outcome) => Ok(*outcome),
+            other @ (Fact::Declared(_) | Fact::Intended(..) | Fact::Noted(_) | Fact::RunOpened(_) | Fact::RunClosed(_)) => Err(other),
+        }
+    }
+}
+
+impl Part for Fact {
+    type Whole = Line;
+
+    fn part(line: Line) -> Result<Self, Line> {
+        match line {
+            Line::Fact(fact) => Ok(fact),
+            Line::Effect(..) => Err(line),
+        }
+    }
+}
+
+impl Part for Effect {
+    type Whole = Line;
+
+    fn part(line: Line) -> Result<Self, Line> {
+        match line {
+            Line::Effect(effect, _) => Ok(*effect),
+            Line::Fact(_) => Err(line),
+        }
+    }
 }
 
 /// A container's spec: the first of it, of a new generation, or of a new incarnation.
@@ -67,6 +89,8 @@ pub struct Declaration {
     pub generation: Generation,
     /// The spec.
     pub spec: Arc<Spec>,
+    /// BLAKE3 of the template, where templates are files.
+    pub template: Option<Digest>,
     /// The state; `Declared` if the incarnation is new.
     pub state: State,
     /// The standing after it.
