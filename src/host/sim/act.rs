@@ -227,7 +227,6 @@ impl World {
     }
 
     fn let_go(&mut self, ctid: Ctid) -> Result<(), StepResult> {
-        self.slot_mut(ctid).held = false;
         if self.guest(ctid).is_some_and(|guest| guest.lock.is_some()) {
             return self.change(ctid, |guest| guest.lock = None);
         }

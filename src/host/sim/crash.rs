@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use crate::ids::{BootId, Ctid};
-use crate::machine::{FailureClass, Report, StepResult, Wait, WaitKind};
+use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind};
 use crate::manifest::Autostart;
-use crate::plan::{Action, Effect};
+use crate::plan::Effect;
 
 use super::disk::{Guest, Made};
 use super::faults::Tamper;
@@ -133,10 +133,19 @@ impl World {
         }
     }
 
-    /// A clone source counts as held from the moment a hold is known to be done.
+    /// A clone source counts as held from when its hold is known to be done until its release is.
     pub(super) fn note_held(&mut self, effect: &Effect, result: &StepResult) {
-        if matches!(effect.intent.action, Action::Hold { .. }) && matches!(result, StepResult::Done(_)) {
-            self.slot_mut(effect.intent.ctid).held = true;
+        match result {
+            StepResult::Done(Evidence::Held) => self.slot_mut(effect.intent.ctid).held = true,
+            StepResult::Done(Evidence::Released) => self.slot_mut(effect.intent.ctid).held = false,
+            StepResult::Done(_)
+            | StepResult::Failed(_)
+            | StepResult::Absent
+            | StepResult::Partial { .. }
+            | StepResult::Foreign { .. }
+            | StepResult::Gone
+            | StepResult::Unknown { .. }
+            | StepResult::Interrupted => {}
         }
     }
 
