@@ -3,5 +3,7 @@
 //! Apart from the crate `phoenix_journal`, which knows nothing of containers. Not here: what an entry's payload says (`codec`).
 
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use schema::SCHEMA;
