@@ -4,6 +4,8 @@
 
 mod account;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use account::{Account, RunRecord, with_texts};
 pub use schema::SCHEMA;
