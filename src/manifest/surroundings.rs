@@ -20,13 +20,23 @@ pub enum HostKind {
     Sim,
 }
 
-impl fmt::Display for HostKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl HostKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Lxc, Self::Pct, Self::Sim];
+
+    /// Its name on the command line and in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Lxc => "lxc",
             Self::Pct => "pct",
             Self::Sim => "sim",
-        })
+        }
+    }
+}
+
+impl fmt::Display for HostKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -34,12 +44,8 @@ impl FromStr for HostKind {
     type Err = HostKindError;
 
     fn from_str(text: &str) -> Result<Self, HostKindError> {
-        match text {
-            "lxc" => Ok(Self::Lxc),
-            "pct" => Ok(Self::Pct),
-            "sim" => Ok(Self::Sim),
-            _ => Err(HostKindError { given: text.chars().take(40).collect() }),
-        }
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        known.ok_or_else(|| HostKindError { given: text.chars().take(40).collect() })
     }
 }
 
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn kinds_of_host_come_back_from_their_text() {
-        for kind in [HostKind::Lxc, HostKind::Pct, HostKind::Sim] {
+        for kind in HostKind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         assert!("vm".parse::<HostKind>().is_err());
