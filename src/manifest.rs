@@ -145,3 +145,6 @@ impl Manifest<Checked> {
         &self.condition.warnings
     }
 }
+
+#[cfg(test)]
+mod tests;

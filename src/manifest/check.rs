@@ -63,8 +63,8 @@ pub(super) fn check(fleet: &FleetTable, base: &Path, around: &Surroundings, file
     for ctid in &order {
         containers.add(*ctid, &mut scripts, found);
     }
-    volumes.finish(fleet, &containers.mounted, found);
-    let specs = containers.specs;
+    let (specs, mounted) = containers.finish();
+    volumes.finish(fleet, mounted, found);
     if found.count() > 0 {
         return None;
     }

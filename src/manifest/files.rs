@@ -75,7 +75,7 @@ impl Files {
             if links > LINKS_MAX {
                 return Err(Refusal { what: format!("leads through more than {LINKS_MAX} links"), remedy: "name the file itself".into() });
             }
-            self.owner("through the link ", &next, &metadata)?;
+            self.owner("is reached through the link", &next, &metadata)?;
             let target = next.read_link().map_err(|error| unreadable(&error))?;
             if target.is_absolute() {
                 current = PathBuf::from("/");
@@ -104,7 +104,7 @@ impl Files {
                 remedy: "check the path".into(),
             });
         }
-        self.owner("in the directory ", directory, &metadata)?;
+        self.owner("lies in the directory", directory, &metadata)?;
         let mode = metadata.mode() & 0o7777;
         // In a sticky directory of root's nobody can rename or remove what root owns.
         let sticky = mode & 0o1000 != 0 && metadata.uid() == 0;
@@ -125,7 +125,7 @@ impl Files {
         }
         let shown = path.display();
         Err(Refusal {
-            what: format!("lies {relation}{shown} of user {owner}, who could exchange it"),
+            what: format!("{relation} {shown} of user {owner}, who could exchange it"),
             remedy: format!("run `chown -h root {shown}`, or trust it with --trust-manifest"),
         })
     }

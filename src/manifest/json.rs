@@ -66,6 +66,10 @@ pub(super) fn tree(text: &str) -> Result<Value<'_>, NotJson> {
             let byte = Source::new(text).byte(error.line(), error.column());
             let what = error.to_string();
             let what = what.rsplit_once(" at line ").map_or(what.as_str(), |(what, _)| what);
+            if what.starts_with("control character") {
+                let what = "a text goes over the end of the line, or holds a control character".into();
+                return Err(at(text, &(byte..byte + 1), what, "close the text, or write \\n for a line break in it"));
+            }
             Err(at(text, &(byte..byte + 1), format!("this is not JSON: {what}"), "mend the text here"))
         }
     }
@@ -129,6 +133,7 @@ fn syntax(text: &str, error: &ParseError) -> NotJson {
     let (what, remedy): (String, &str) = match error.kind() {
         Kind::CommentsNotAllowed => ("JSON has no comments".into(), "remove it"),
         Kind::TrailingCommasNotAllowed => ("a comma stands before the closing bracket".into(), "remove it"),
+        Kind::ExpectedComma if leading_zero(text, error.range().start) => ("a number begins with 0".into(), "write it without, such as 12"),
         Kind::ExpectedComma => ("a comma is missing".into(), "write `,` between two entries"),
         Kind::ExpectedColonAfterObjectKey => ("a colon is missing".into(), "write \"key\": value"),
         Kind::ExpectedObjectValue => ("a value is missing".into(), "write one after the colon"),
@@ -151,18 +156,24 @@ fn syntax(text: &str, error: &ParseError) -> NotJson {
             ("this is not a number of JSON".into(), "write it with plain digits, such as 512")
         }
         Kind::UnexpectedWord => ("this word is not JSON".into(), "write texts in double quotes; only true, false and null stand without"),
-        kind @ (Kind::String(_)
-        | Kind::UnexpectedCloseBrace
-        | Kind::UnexpectedCloseBracket
-        | Kind::UnexpectedColon
-        | Kind::UnexpectedComma
-        | Kind::UnexpectedToken
-        | Kind::UnexpectedTokenInObject
-        | Kind::UnterminatedCommentBlock) => (format!("this is not JSON: {}", lower_first(&kind.to_string())), "mend the text here"),
+        Kind::String(jsonc_parser::ParseStringErrorKind::InvalidUnicodeEscapeSequence(_)) => {
+            ("this escape stands for no character".into(), "write the character itself")
+        }
+        Kind::UnexpectedCloseBrace | Kind::UnexpectedCloseBracket | Kind::UnexpectedColon | Kind::UnexpectedComma => {
+            ("a value is missing before this".into(), "write one, or remove what is too much")
+        }
+        kind @ (Kind::String(_) | Kind::UnexpectedToken | Kind::UnexpectedTokenInObject | Kind::UnterminatedCommentBlock) => {
+            (format!("this is not JSON: {}", lower_first(&kind.to_string())), "mend the text here")
+        }
     };
     // An opening bracket that is never closed is pointed at itself; its range goes to the end of the file.
     let range = error.range().start..error.range().end;
     at(text, &range, what, remedy)
+}
+
+fn leading_zero(text: &str, at: usize) -> bool {
+    let bytes = text.as_bytes();
+    at.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&b'0') && bytes.get(at).is_some_and(u8::is_ascii_digit)
 }
 
 fn lower_first(text: &str) -> String {

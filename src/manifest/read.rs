@@ -82,7 +82,13 @@ pub(super) struct List<T> {
 impl<T: Read> Read for List<T> {
     fn read(value: &Value<'_>, label: &str, found: &mut Findings) -> Option<Self> {
         let Value::Array(array) = value else {
-            wrong_type(value, label, "a list", "write [ ... ] around it", found);
+            let remedy = match value {
+                Value::StringLit(text) => format!("write [{:?}]", brief(&text.value)),
+                Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
+                    "write [ ... ] around it".to_owned()
+                }
+            };
+            wrong_type(value, label, "a list", &remedy, found);
             return None;
         };
         let label = format!("an entry of {label}");

@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_place_is_a_line_a_column_in_characters_and_a_mark() {
-        check("{\n  \"ä\": 1\n}", 9..10, "f.json:2:8: what; remedy\n  2 | \"ä\": 1\n    |      ^");
+        check("{\n  \"ä\": 1\n}", 10..11, "f.json:2:8: what; remedy\n  2 | \"ä\": 1\n    |      ^");
     }
 
     #[test]

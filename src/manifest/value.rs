@@ -278,7 +278,7 @@ const PATH_BYTES_MAX: usize = 4095;
 
 fn host_path(given: &str) -> Result<PathBuf, (String, String)> {
     let quoted = format!("{:?}", brief(given));
-    let path = any_path(given)?;
+    let path = if given.is_empty() { PathBuf::new() } else { any_path(given)? };
     if !path.is_absolute() {
         return Err((format!("{quoted} is not absolute"), format!("write the whole path, such as \"/srv/{}\"", suggested_name(&path))));
     }
@@ -433,13 +433,20 @@ pub(super) fn spoken(ms: u64) -> String {
     }
 }
 
+/// One line of an id map.
+struct MapLine(String);
+
+written_as_text! {
+    MapLine, "id map line", "u 0 100000 65536", { "type": "string", "pattern": "^[ug] +[0-9]+ +[0-9]+ +[0-9]+$" }, |given| Ok(MapLine(given.to_owned()));
+}
+
 /// An id map as lines of `lxc.idmap`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MapLines(pub(super) IdMap);
 
 impl Read for MapLines {
     fn read(value: &Value<'_>, label: &str, found: &mut Findings) -> Option<Self> {
-        let lines: List<Text> = read_at(value, label, found)?.value;
+        let lines: List<MapLine> = read_at(value, label, found)?.value;
         if !lines.whole {
             return None;
         }
@@ -460,8 +467,8 @@ impl JsonSchema for MapLines {
         "id map".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "array", "minItems": 2, "items": { "type": "string", "pattern": "^[ug] +[0-9]+ +[0-9]+ +[0-9]+$" } })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "minItems": 2, "items": generator.subschema_for::<MapLine>() })
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) struct Containers<'a> {
     templates: BTreeMap<PathBuf, Option<String>>,
     /// Whether it was said that the machine gives no id map.
     without_map_said: bool,
-    pub(super) mounted: Vec<Mounted>,
-    pub(super) specs: BTreeMap<Ctid, Spec>,
+    mounted: Vec<Mounted>,
+    specs: BTreeMap<Ctid, Spec>,
 }
 
 /// What a clone has from its source, and who it is; `None` for what could not be resolved.
@@ -71,6 +71,11 @@ impl<'a> Containers<'a> {
         let spec = self.spec(&who, table, entry.key, scripts, found);
         self.identities.insert(ctid, who);
         self.specs.extend(spec.map(|spec| (ctid, spec)));
+    }
+
+    /// The specs, and every volume in every container.
+    pub(super) fn finish(self) -> (BTreeMap<Ctid, Spec>, Vec<Mounted>) {
+        (self.specs, self.mounted)
     }
 
     fn identity(&mut self, ctid: Ctid, table: &ContainerTable, key: &Span, found: &mut Findings) -> Identity {

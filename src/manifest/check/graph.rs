@@ -13,7 +13,7 @@ use super::super::tables::ContainerTable;
 use super::Context;
 use crate::ids::Ctid;
 
-/// All containers, each after those it depends on; containers in a circle, which is reported, come in any order.
+/// All containers, each after those it depends on; containers in a circle, which is reported, come last.
 pub(super) fn order(context: &Context<'_>, found: &mut Findings) -> Vec<Ctid> {
     let needs: BTreeMap<Ctid, Vec<Need<'_>>> =
         context.containers.iter().map(|(ctid, entry)| (*ctid, entry.table.map(needs).unwrap_or_default())).collect();
@@ -27,13 +27,36 @@ pub(super) fn order(context: &Context<'_>, found: &mut Findings) -> Vec<Ctid> {
             graph.update_edge(nodes[ctid], *on, ());
         }
     }
-    // The components come in postorder: what an edge leads to stands before what it comes from.
-    let components: Vec<Vec<Ctid>> =
-        kosaraju_scc(&graph).into_iter().map(|nodes| nodes.into_iter().map(|node| graph[node]).collect()).collect();
-    for component in &components {
-        report_circle(&component.iter().copied().collect(), &needs, found);
+    for component in kosaraju_scc(&graph) {
+        report_circle(&component.into_iter().map(|node| graph[node]).collect(), &needs, found);
     }
-    components.into_iter().flatten().collect()
+    smallest_first(&needs)
+}
+
+/// An order in which every container stands after those it depends on, and the smallest id first where there is a choice; containers that
+/// wait for a circle, or in one, come last.
+fn smallest_first(needs: &BTreeMap<Ctid, Vec<Need<'_>>>) -> Vec<Ctid> {
+    let mut waits: BTreeMap<Ctid, BTreeSet<Ctid>> = BTreeMap::new();
+    let mut wanted_by: BTreeMap<Ctid, Vec<Ctid>> = BTreeMap::new();
+    for (ctid, list) in needs {
+        let on: BTreeSet<Ctid> = list.iter().map(|need| need.on).filter(|on| needs.contains_key(on)).collect();
+        on.iter().for_each(|on| wanted_by.entry(*on).or_default().push(*ctid));
+        waits.insert(*ctid, on);
+    }
+    let mut ready: BTreeSet<Ctid> = waits.iter().filter(|(_, on)| on.is_empty()).map(|(ctid, _)| *ctid).collect();
+    let mut order = Vec::with_capacity(needs.len());
+    while let Some(ctid) = ready.pop_first() {
+        order.push(ctid);
+        waits.remove(&ctid);
+        for waiting in wanted_by.remove(&ctid).unwrap_or_default() {
+            if let Some(on) = waits.get_mut(&waiting) {
+                on.remove(&ctid);
+                ready.extend(on.is_empty().then_some(waiting));
+            }
+        }
+    }
+    order.extend(waits.into_keys());
+    order
 }
 
 /// One reference from a container to another.

@@ -4,7 +4,7 @@
 //! a volume is prepared; here is what can be known before. Not here: owners across fleets (`volume_conflicts`, asked by the plan).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::claims::{HostOwner, contradictions};
 use super::super::read::{Key, List, brief};
@@ -39,12 +39,7 @@ pub(super) struct Mounted {
 impl Volumes {
     pub(super) fn new(context: &Context<'_>, fleet: &FleetTable, found: &mut Findings) -> Self {
         let entries = fleet.volumes.given().map(|given| given.value.entries.as_slice()).unwrap_or_default();
-        for (_, table) in entries {
-            if let Some(source) = table.given().and_then(|table| table.value.source.given()) {
-                allowed(context, &source.value.0, &source.span, found);
-            }
-        }
-        apart(entries, found);
+        apart(context, entries, found);
         let resolved = entries.iter().map(|(name, table)| {
             let volume = table.given().and_then(|table| volume(context, &name.value, &table.value, found));
             (name.value.clone(), (name.span.clone(), volume))
@@ -106,8 +101,9 @@ impl Volumes {
     }
 
     /// What can only be said when all containers were seen: contradicting owners, volumes that nobody uses.
-    pub(super) fn finish(&self, fleet: &FleetTable, mounted: &[Mounted], found: &mut Findings) {
-        for (first, second) in contradictions(mounted, |mounted| (&mounted.volume.source, mounted.owner)) {
+    pub(super) fn finish(&self, fleet: &FleetTable, mut mounted: Vec<Mounted>, found: &mut Findings) {
+        mounted.sort_by_key(|mounted| mounted.span.start);
+        for (first, second) in contradictions(&mounted, |mounted| (&mounted.volume.source, mounted.owner)) {
             let says = |mounted: &Mounted| {
                 let privileged = if mounted.privileged { ", which is privileged" } else { "" };
                 format!("{} for container {}{privileged}", mounted.owner, mounted.ctid)
@@ -187,36 +183,39 @@ fn volume(context: &Context<'_>, name: &VolumeName, table: &VolumeTable, found: 
 }
 
 /// Refuses what belongs to the system or to Phoenix.
-fn allowed(context: &Context<'_>, source: &Path, span: &Span, found: &mut Findings) {
+fn allowed(context: &Context<'_>, source: &Path, span: &Span, found: &mut Findings) -> bool {
     let remedy = "choose a directory of its own, such as /srv/media";
     if source == Path::new("/") {
         found.problem(span, "the source / is the whole host", remedy);
-        return;
+        return false;
     }
     let system = SYSTEM_DIRECTORIES.iter().map(|directory| (Path::new(directory), "the system"));
     let ours = context.around.protected.iter().map(|directory| (directory.as_path(), "Phoenix or LXC"));
     let touches = |(directory, _): &(&Path, &str)| source.starts_with(directory) || directory.starts_with(source);
-    let Some((directory, whose)) = ours.chain(system).find(touches) else { return };
-    let (source, shown) = (source.display(), directory.display());
-    let relation = match directory {
-        _ if source.to_string() == shown.to_string() => format!("the source {source} belongs"),
-        outer if Path::new(&source.to_string()).starts_with(outer) => format!("the source {source} lies in {shown}, which belongs"),
-        _ => format!("the source {source} contains {shown}, which belongs"),
+    let Some((directory, whose)) = ours.chain(system).find(touches) else { return true };
+    let (outer, inner) = (directory.display(), source.display());
+    let relation = match (source.starts_with(directory), directory.starts_with(source)) {
+        (true, true) => format!("the source {inner} belongs"),
+        (true, false) => format!("the source {inner} lies in {outer}, which belongs"),
+        (false, _) => format!("the source {inner} contains {outer}, which belongs"),
     };
     found.problem(span, format!("{relation} to {whose}"), remedy);
+    false
 }
 
-/// Refuses sources that are equal, or one within the other.
-fn apart(entries: &[(At<VolumeName>, Key<VolumeTable>)], found: &mut Findings) {
-    let source = |(name, table): &'_ (At<VolumeName>, Key<VolumeTable>)| {
-        let source = table.given()?.value.source.given()?;
-        Some((source.value.0.clone(), (name.value.clone(), source.span.clone())))
-    };
-    let mut seen: BTreeMap<std::path::PathBuf, (VolumeName, Span)> = BTreeMap::new();
+/// Refuses sources that are not for volumes, that are equal, or one within the other.
+fn apart(context: &Context<'_>, entries: &[(At<VolumeName>, Key<VolumeTable>)], found: &mut Findings) {
+    let mut seen: BTreeMap<PathBuf, (VolumeName, Span)> = BTreeMap::new();
+    let mut sources = Vec::new();
+    for (name, table) in entries {
+        let Some(source) = table.given().and_then(|table| table.value.source.given()) else { continue };
+        if allowed(context, &source.value.0, &source.span, found) {
+            sources.push((source.value.0.clone(), name.value.clone(), source.span.clone()));
+        }
+    }
     // Shorter paths first, so that a directory is met before what lies in it.
-    let mut sources: Vec<_> = entries.iter().filter_map(source).collect();
-    sources.sort_by_key(|(path, (_, span))| (path.components().count(), span.start));
-    for (path, (name, span)) in sources {
+    sources.sort_by_key(|(path, _, span)| (path.components().count(), span.start));
+    for (path, name, span) in sources {
         let outer = path.ancestors().find_map(|directory| seen.get_key_value(directory));
         if let Some((directory, (other, first))) = outer {
             let line = found.line(first);
@@ -259,7 +258,7 @@ fn on_disk(source: &Path, span: &Span, found: &mut Findings) {
 fn reserved(at: &At<Target>, found: &mut Findings) -> bool {
     let path = Path::new(at.value.as_str());
     let Some(directory) = RESERVED_TARGETS.iter().find(|directory| path.starts_with(directory)) else { return false };
-    let what = format!("nothing can be mounted at {}, because {directory} is not the container's own", at.value);
+    let what = format!("nothing can be mounted at {}, because {directory} is for the kernel, init or Phoenix", at.value);
     found.problem(&at.span, what, "choose another place, such as /srv/media");
     true
 }
