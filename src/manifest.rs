@@ -78,7 +78,7 @@ pub fn load(path: &Path, around: &Surroundings) -> Result<Manifest<Checked>, Pro
 /// there is no JSON to go on with.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<Manifest<Parsed>, Problems> {
     let not_json = |NotJson { found, what, remedy }| match found {
-        Some(found) => problems(path, found),
+        Some(found) => problems(path, *found),
         None => whole_file(path, &what, &remedy),
     };
     let text = json::text(bytes).map_err(not_json)?;

@@ -173,6 +173,7 @@ fn take(file: &File, limit: usize) -> Result<Vec<u8>, Refusal> {
 }
 
 fn unreadable(error: &io::Error) -> Refusal {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "there are forty kinds and more to come; the rest say it in their own words")]
     match error.kind() {
         io::ErrorKind::NotFound => Refusal { what: "does not exist".into(), remedy: "check the path".into() },
         io::ErrorKind::PermissionDenied => {

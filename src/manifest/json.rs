@@ -18,7 +18,7 @@ pub const MANIFEST_DEPTH_MAX: usize = 32;
 
 /// What is wrong, with the text as far as there is one.
 pub(super) struct NotJson {
-    pub(super) found: Option<Findings>,
+    pub(super) found: Option<Box<Findings>>,
     pub(super) what: String,
     pub(super) remedy: String,
 }
@@ -92,7 +92,7 @@ const PLAIN_JSON: ParseOptions = ParseOptions {
 fn at(text: &str, span: &Span, what: String, remedy: &str) -> NotJson {
     let mut found = Findings::new(Source::new(text));
     found.problem(span, what.clone(), remedy);
-    NotJson { found: Some(found), what, remedy: remedy.to_owned() }
+    NotJson { found: Some(Box::new(found)), what, remedy: remedy.to_owned() }
 }
 
 fn whole_file(what: String, remedy: &str) -> NotJson {

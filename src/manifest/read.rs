@@ -16,6 +16,10 @@ pub(super) trait Read: Sized + JsonSchema {
     fn read(value: &Value<'_>, label: &str, found: &mut Findings) -> Option<Self>;
 }
 
+/// Something is wrong and was reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reported;
+
 /// What stands at a key.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Key<T> {
@@ -61,12 +65,12 @@ impl<T: Clone> Key<T> {
         }
     }
 
-    /// The value or none where the key is absent; `None` if it is bad.
-    pub(super) fn optional(&self) -> Option<Option<T>> {
+    /// The value, or none where the key is absent.
+    pub(super) fn optional(&self) -> Result<Option<T>, Reported> {
         match self {
-            Self::Absent => Some(None),
-            Self::Bad => None,
-            Self::Given(at) => Some(Some(at.value.clone())),
+            Self::Absent => Ok(None),
+            Self::Bad => Err(Reported),
+            Self::Given(at) => Ok(Some(at.value.clone())),
         }
     }
 }
@@ -143,13 +147,14 @@ impl<K: Name + Ord + Clone, V: Read> Read for Entries<K, V> {
             let value = read_at(&property.value, &label, found).map_or(Key::Bad, Key::Given);
             match K::from_key(text) {
                 Err((what, remedy)) => found.problem(&at, what, remedy),
-                Ok(name) => match seen.get(&name) {
-                    Some(first) => twice(&label, first, &at, found),
-                    None => {
-                        seen.insert(name.clone(), at.clone());
-                        entries.push((At { value: name, span: at }, value));
+                Ok(name) => {
+                    if let Some(first) = seen.get(&name) {
+                        twice(&label, first, &at, found);
+                        continue;
                     }
-                },
+                    seen.insert(name.clone(), at.clone());
+                    entries.push((At { value: name, span: at }, value));
+                }
             }
         }
         Some(Self { whole: entries.len() == object.properties.len(), entries })

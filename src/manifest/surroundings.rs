@@ -120,7 +120,7 @@ pub fn proxmox_idmap() -> IdMap {
 /// The map plain LXC containers get: root's first range of at least [`DEFAULT_IDMAP_COUNT`] ids, from the texts of `/etc/subuid` and
 /// `/etc/subgid` (`subuid(5)`); `None` if one of them has none. Lines that are none of root's, or malformed, are passed over, as
 /// `newuidmap(1)` does.
-pub fn subordinate_idmap(subuid: &str, subgid: &str) -> Option<IdMap> {
+pub fn subordinate_idmap(users: &str, groups: &str) -> Option<IdMap> {
     let range = |text: &str| {
         let ranges = text.lines().filter_map(|line| {
             let mut fields = line.trim().split(':');
@@ -130,7 +130,7 @@ pub fn subordinate_idmap(subuid: &str, subgid: &str) -> Option<IdMap> {
         let mut fitting = ranges.filter(|(first, count)| *first > 0 && *count >= DEFAULT_IDMAP_COUNT);
         fitting.next().map(|(host, _)| crate::ids::IdRange { inside: 0, host, count: DEFAULT_IDMAP_COUNT })
     };
-    IdMap::new(vec![range(subuid)?], vec![range(subgid)?]).ok()
+    IdMap::new(vec![range(users)?], vec![range(groups)?]).ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! One bench with a few files serves all: its directory is written as DIR in what is expected. Not here: tests of single parts, which stand
 //! beside them.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "one way to quote all messages, whatever they hold")]
+
 mod bad_json;
 mod bad_keys;
 mod bad_references;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::super::read::{Key, Whole};
+use super::super::read::{Key, Reported, Whole};
 use super::super::source::{At, Findings, Span};
 use super::super::spec::{Autostart, HostOptions, Origin, Resources, Spec, Template};
 use super::super::surroundings::HostKind;
@@ -40,7 +40,7 @@ pub(super) struct Identity {
     pub(super) cloned_by: Option<Ctid>,
     pub(super) idmap: Option<IdMap>,
     unprivileged: Option<bool>,
-    disk_gb: Option<Option<u32>>,
+    disk_gb: Result<Option<u32>, Reported>,
 }
 
 impl<'a> Containers<'a> {
@@ -90,7 +90,7 @@ impl<'a> Containers<'a> {
     fn unprivileged(&self, table: &ContainerTable, is_clone: bool, source: Option<&Identity>, found: &mut Findings) -> Option<bool> {
         match &table.unprivileged {
             Key::Absent if is_clone => source?.unprivileged,
-            own => {
+            own @ (Key::Absent | Key::Bad | Key::Given(_)) => {
                 let value = own.or(&self.context.defaults.unprivileged).value_or(true)?;
                 if let (Some(source), Some(at)) = (source, own.given())
                     && source.unprivileged.is_some_and(|theirs| theirs != value)
@@ -148,21 +148,27 @@ impl<'a> Containers<'a> {
         map
     }
 
-    fn disk(&self, table: &ContainerTable, is_clone: bool, source: Option<&Identity>, found: &mut Findings) -> Option<Option<u32>> {
+    fn disk(
+        &self,
+        table: &ContainerTable,
+        is_clone: bool,
+        source: Option<&Identity>,
+        found: &mut Findings,
+    ) -> Result<Option<u32>, Reported> {
         let own = &table.disk_gb;
         if is_clone && own.is_absent() {
-            return source?.disk_gb;
+            return source.ok_or(Reported)?.disk_gb;
         }
         let size = own.or(&self.context.defaults.disk_gb).optional()?.map(|Whole(size)| size);
         if let (Some(source), Some(size), Some(at)) = (source, size, own.given())
-            && let Some(Some(theirs)) = source.disk_gb
+            && let Ok(Some(theirs)) = source.disk_gb
             && size < theirs
         {
             let what = format!("this clone's disk of {size} GiB is smaller than the {theirs} GiB of its source {}", source.ctid);
             found.problem(&at.span, what, format!("write {theirs} or more; disks only grow"));
-            return None;
+            return Err(Reported);
         }
-        Some(size)
+        Ok(size)
     }
 
     fn spec(
@@ -269,8 +275,8 @@ impl<'a> Containers<'a> {
         Some(Resources {
             memory_mb: table.memory_mb.or(&defaults.memory_mb).value_or(Whole(MEMORY_MB))?.0,
             swap_mb: table.swap_mb.or(&defaults.swap_mb).value_or(Whole(0))?.0,
-            cores: table.cores.or(&defaults.cores).optional()?.map(|cores| cores.0),
-            disk_gb: who.disk_gb?,
+            cores: table.cores.or(&defaults.cores).optional().ok()?.map(|cores| cores.0),
+            disk_gb: who.disk_gb.ok()?,
         })
     }
 
@@ -287,7 +293,12 @@ impl<'a> Containers<'a> {
             }
         };
         let (up, down) = (seconds(&startup.up_delay, found), seconds(&startup.down_timeout, found));
-        Some(Autostart { enabled: enabled?, order: startup.order.optional()?.map(|order| order.0), up_delay_s: up?, down_timeout_s: down? })
+        Some(Autostart {
+            enabled: enabled?,
+            order: startup.order.optional().ok()?.map(|order| order.0),
+            up_delay_s: up.ok()?,
+            down_timeout_s: down.ok()?,
+        })
     }
 
     fn host_options(&self, table: &ContainerTable) -> Option<HostOptions> {
@@ -298,7 +309,7 @@ impl<'a> Containers<'a> {
             Key::Given(at) => lxc_features(&at.value)?,
         };
         Some(HostOptions {
-            storage: table.storage.or(&defaults.storage).optional()?.map(|storage| storage.0),
+            storage: table.storage.or(&defaults.storage).optional().ok()?.map(|storage| storage.0),
             lxc_features,
             fetch_template: table.fetch_template.or(&defaults.fetch_template).value_or(false)?,
             snapshot_before_volumes: table.snapshot_before_volumes.or(&defaults.snapshot_before_volumes).value_or(false)?,
@@ -333,13 +344,13 @@ fn dependencies(table: &ContainerTable) -> Option<std::collections::BTreeSet<Cti
     Some(listed?.into_iter().chain(table.clone_from.given().map(|source| source.value)).collect())
 }
 
-fn seconds(key: &Key<Delay>, found: &mut Findings) -> Option<Option<u32>> {
+fn seconds(key: &Key<Delay>, found: &mut Findings) -> Result<Option<u32>, Reported> {
     let Key::Given(at) = key else { return key.optional().map(|_| None) };
     if at.value.0.subsec_millis() != 0 {
         found.problem(&at.span, "hosts keep this in whole seconds", "write it in s, m or h");
-        return None;
+        return Err(Reported);
     }
-    u32::try_from(at.value.0.as_secs()).ok().map(Some)
+    Ok(u32::try_from(at.value.0.as_secs()).ok())
 }
 
 fn lxc_features(table: &LxcFeaturesTable) -> Option<BTreeMap<String, String>> {
@@ -347,7 +358,7 @@ fn lxc_features(table: &LxcFeaturesTable) -> Option<BTreeMap<String, String>> {
     let switches = [("nesting", nesting), ("keyctl", keyctl), ("fuse", fuse), ("mknod", mknod), ("force_rw_sys", force_rw_sys)];
     let mut features = BTreeMap::new();
     for (name, key) in switches {
-        if let Some(on) = key.optional()? {
+        if let Some(on) = key.optional().ok()? {
             features.insert(name.to_owned(), u8::from(on).to_string());
         }
     }

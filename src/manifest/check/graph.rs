@@ -40,7 +40,9 @@ fn smallest_first(needs: &BTreeMap<Ctid, Vec<Need<'_>>>) -> Vec<Ctid> {
     let mut wanted_by: BTreeMap<Ctid, Vec<Ctid>> = BTreeMap::new();
     for (ctid, list) in needs {
         let on: BTreeSet<Ctid> = list.iter().map(|need| need.on).filter(|on| needs.contains_key(on)).collect();
-        on.iter().for_each(|on| wanted_by.entry(*on).or_default().push(*ctid));
+        for needed in &on {
+            wanted_by.entry(*needed).or_default().push(*ctid);
+        }
         waits.insert(*ctid, on);
     }
     let mut ready: BTreeSet<Ctid> = waits.iter().filter(|(_, on)| on.is_empty()).map(|(ctid, _)| *ctid).collect();

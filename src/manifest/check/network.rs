@@ -75,10 +75,10 @@ fn nic(context: &Context<'_>, at: &At<NicTable>, found: &mut Findings) -> Option
         name: name.given()?.value.0.clone(),
         bridge: bridge.given()?.value.0.clone(),
         address: address?,
-        gateway: gw.optional()?.map(|gateway| gateway.0),
-        hwaddr: hwaddr.optional()?.map(|mac| mac.0),
-        mtu: mtu.optional()?.map(|mtu| mtu.0),
-        vlan: vlan.optional()?.and_then(|vlan| u16::try_from(vlan.0).ok()),
+        gateway: gw.optional().ok()?.map(|gateway| gateway.0),
+        hwaddr: hwaddr.optional().ok()?.map(|mac| mac.0),
+        mtu: mtu.optional().ok()?.map(|mtu| mtu.0),
+        vlan: vlan.optional().ok()?.and_then(|vlan| u16::try_from(vlan.0).ok()),
         firewall: firewall.value_or(false)?,
     })
 }

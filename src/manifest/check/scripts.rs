@@ -22,11 +22,18 @@ use super::super::value::{EnvName, Period, Text};
 use super::Context;
 use crate::ids::FeatureName;
 
+/// A script's text and its digest.
+#[derive(Clone)]
+struct Runnable {
+    digest: Digest,
+    text: Arc<[u8]>,
+}
+
 /// The scripts of a manifest, read once each however many containers run them.
 pub(super) struct Scripts<'a> {
     context: &'a Context<'a>,
     files: Files,
-    read: BTreeMap<PathBuf, Result<(Digest, Arc<[u8]>), Refusal>>,
+    read: BTreeMap<PathBuf, Result<Runnable, Refusal>>,
 }
 
 impl<'a> Scripts<'a> {
@@ -69,7 +76,7 @@ impl<'a> Scripts<'a> {
             Key::Bad => None,
             Key::Given(list) => texts(&list.value),
         };
-        let (path, digest, text) = text?;
+        let (path, Runnable { digest, text }) = text?;
         Some(Script {
             path,
             digest,
@@ -82,14 +89,14 @@ impl<'a> Scripts<'a> {
         })
     }
 
-    fn text<T>(&mut self, path: &Path, at: &At<T>, found: &mut Findings) -> Option<(PathBuf, Digest, Arc<[u8]>)> {
+    fn text<T>(&mut self, path: &Path, at: &At<T>, found: &mut Findings) -> Option<(PathBuf, Runnable)> {
         let path = self.context.resolve(path);
         if !self.read.contains_key(&path) {
             let read = self.files.read(&path, SCRIPT_BYTES_MAX).and_then(runnable);
             self.read.insert(path.clone(), read);
         }
         match self.read.get(&path)? {
-            Ok((digest, text)) => Some((path, *digest, Arc::clone(text))),
+            Ok(runnable) => Some((path, runnable.clone())),
             Err(Refusal { what, remedy }) => {
                 found.problem(&at.span, format!("the script {} {what}", path.display()), remedy.clone());
                 None
@@ -99,7 +106,7 @@ impl<'a> Scripts<'a> {
 }
 
 /// A script must say itself what runs it: it is handed to the kernel, not to a shell.
-fn runnable(text: Vec<u8>) -> Result<(Digest, Arc<[u8]>), Refusal> {
+fn runnable(text: Vec<u8>) -> Result<Runnable, Refusal> {
     let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if !first.starts_with(b"#!") {
         return Err(Refusal {
@@ -119,7 +126,7 @@ fn runnable(text: Vec<u8>) -> Result<(Digest, Arc<[u8]>), Refusal> {
             remedy: "write for example #!/bin/sh or #!/usr/bin/env python3".into(),
         });
     }
-    Ok((Digest::of(&text), text.into()))
+    Ok(Runnable { digest: Digest::of(&text), text: text.into() })
 }
 
 /// The name given, or the file's without its extension.
@@ -131,14 +138,12 @@ fn feature_name(name: &Key<FeatureName>, table: &ScriptTable, found: &mut Findin
     }
     let script = table.script.given()?;
     let stem = script.value.0.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    match stem.parse() {
-        Ok(value) => Some(At { value, span: script.span.clone() }),
-        Err(_) => {
-            let what = format!("the file name {stem:?} cannot serve as the feature's name");
-            found.problem(&script.span, what, "write { \"name\": \"base\", \"script\": ... }");
-            None
-        }
+    if let Ok(value) = stem.parse() {
+        return Some(At { value, span: script.span.clone() });
     }
+    let what = format!("the file name {stem:?} cannot serve as the feature's name");
+    found.problem(&script.span, what, "write { \"name\": \"base\", \"script\": ... }");
+    None
 }
 
 fn environment(env: &Key<Entries<EnvName, EnvEntry>>) -> Option<BTreeMap<String, EnvValue>> {

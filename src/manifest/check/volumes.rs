@@ -69,16 +69,16 @@ impl Volumes {
         let (mut mounts, mut mounted) = (Vec::new(), Vec::new());
         for at in &list.value.values {
             let mount = self.mount(&at.value, found);
-            if let (Some(volume), Some(map)) = (mount.as_ref().and_then(|mount| mount.volume.as_ref()), &who.idmap) {
+            if let (Some(volume), Some(map)) = (&mount.volume, &who.idmap) {
                 mounted.extend(owned(volume, map, who, &at.value, found));
             }
-            mounts.push(mount.and_then(|mount| Some(Mount { volume: mount.volume?, at: mount.at?, read_only: mount.read_only? })));
+            mounts.push(mount.whole());
         }
         let mounts = mounts.into_iter().collect::<Option<Vec<Mount>>>().filter(|_| list.value.whole)?;
         Some((mounts, mounted))
     }
 
-    fn mount(&self, table: &MountTable, found: &mut Findings) -> Option<PartialMount> {
+    fn mount(&self, table: &MountTable, found: &mut Findings) -> PartialMount {
         let MountTable { volume, at, read_only } = table;
         let volume = volume.given().and_then(|name| {
             if let Some((_, volume)) = self.by_name.get(&name.value) {
@@ -88,7 +88,7 @@ impl Volumes {
             None
         });
         let at = at.given().filter(|at| !reserved(at, found)).map(|at| at.value.clone());
-        Some(PartialMount { volume, at, read_only: read_only.value_or(false) })
+        PartialMount { volume, at, read_only: read_only.value_or(false) }
     }
 
     fn suggestion(&self, name: &VolumeName) -> String {
@@ -123,6 +123,12 @@ struct PartialMount {
     volume: Option<Volume>,
     at: Option<Target>,
     read_only: Option<bool>,
+}
+
+impl PartialMount {
+    fn whole(self) -> Option<Mount> {
+        Some(Mount { volume: self.volume?, at: self.at?, read_only: self.read_only? })
+    }
 }
 
 fn used(fleet: &FleetTable) -> BTreeSet<&VolumeName> {
@@ -174,11 +180,11 @@ fn volume(context: &Context<'_>, name: &VolumeName, table: &VolumeTable, found: 
         name: name.clone(),
         source: source.given()?.value.0.clone(),
         owner: owner?,
-        mode: mode.optional()?.map(|mode| mode.0),
+        mode: mode.optional().ok()?.map(|mode| mode.0),
         ownership: ownership.value_or(Ownership::Chown)?,
         take_ownership: take_ownership.value_or(false)?,
         recursive: recursive.value_or(false)?,
-        nosuid_mount: nosuid_mount.optional()?.map(|path| path.0),
+        nosuid_mount: nosuid_mount.optional().ok()?.map(|path| path.0),
     })
 }
 

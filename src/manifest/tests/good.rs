@@ -186,8 +186,8 @@ fleet.json:3:14: warning: no container uses volume `idle`; mount it in one, or r
   3 | "volumes": { "idle": { "source": "/srv/idle" } },
     |              ^^^^^^
 fleet.json:7:79: warning: `startup` has no effect while `autostart` is false; leave one of them out
-  7 | …t.tar", "autostart": false, "startup": { "order": 1 } }
-    |                                         ^^^^^^^^^^^^^^
+  7 | …"t.tar", "autostart": false, "startup": { "order": 1 } }
+    |                                          ^^^^^^^^^^^^^^
 "##,
     );
 }
