@@ -6,8 +6,10 @@
 
 mod check;
 mod claims;
+mod entries;
 mod files;
 mod json;
+mod period;
 mod problem;
 mod read;
 mod schema;

@@ -7,6 +7,7 @@
 mod container;
 mod graph;
 mod network;
+mod options;
 mod scripts;
 mod volumes;
 

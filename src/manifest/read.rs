@@ -277,13 +277,11 @@ fn suggestion(given: &str, rows: &[KeyRow]) -> String {
     let near = near.filter(|(distance, row)| *distance <= row.name.len().max(given.len()) / 3).map(|(_, row)| row);
     // `memory` for `memory_mb`, `depends` for `depends_on`: too far for a slip of the finger, near for a slip of memory.
     let begun = |row: &&KeyRow| given.len() >= 3 && row.name.starts_with(given.as_str());
-    match near.or_else(|| rows.iter().find(begun)) {
-        Some(row) => format!("did you mean `{}`?", row.name),
-        None => {
-            let names: Vec<&str> = rows.iter().map(|row| row.name).filter(|name| *name != "$schema").collect();
-            format!("it can have {}", names.join(", "))
-        }
+    if let Some(row) = near.or_else(|| rows.iter().find(begun)) {
+        return format!("did you mean `{}`?", row.name);
     }
+    let names: Vec<&str> = rows.iter().map(|row| row.name).filter(|name| *name != "$schema").collect();
+    format!("it can have {}", names.join(", "))
 }
 
 /// A text short enough for a message.

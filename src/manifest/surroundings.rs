@@ -113,6 +113,7 @@ pub const SYSTEM_DIRECTORIES: &[&str] = &[
 pub const DEFAULT_IDMAP_COUNT: u32 = 65_536;
 
 /// The map Proxmox gives to every unprivileged container.
+#[expect(clippy::missing_panics_doc, reason = "the numbers are constants, and every test that needs a map calls it")]
 pub fn proxmox_idmap() -> IdMap {
     IdMap::shifted(100_000, DEFAULT_IDMAP_COUNT).expect("one range far from the end of the ids")
 }

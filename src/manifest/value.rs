@@ -1,4 +1,4 @@
-//! The kinds of single values: names, durations, paths, addresses, permission bits.
+//! The kinds of single values: names, paths, addresses, permission bits.
 //!
 //! Apart so that each rule of form stands once, with its schema beside it. A value here is right in itself; whether it fits the others is
 //! the affair of `check`.
@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
 use jsonc_parser::ast::Value;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -54,7 +53,7 @@ macro_rules! names {
                 fn read(value: &Value<'_>, label: &str, found: &mut Findings) -> Option<Self> {
                     let given = text(value, label, $example, found)?;
                     let complain = |(what, remedy): (String, String)| found.problem(&span(value), what, remedy);
-                    given.parse::<$kind>().map_err(name_problem).map_err(complain).ok()
+                    given.parse::<$kind>().map_err(|error| name_problem(&error)).map_err(complain).ok()
                 }
             }
 
@@ -84,7 +83,7 @@ names! {
     Target, "path inside", "/srv/media", "^(/[^/\\s,\\[\\]\\\\\"#]+)+$";
 }
 
-fn name_problem(error: NameError) -> (String, String) {
+fn name_problem(error: &NameError) -> (String, String) {
     (format!("{:?} is no {}", brief(&error.given), error.kind), error.rule.to_owned())
 }
 
@@ -92,7 +91,7 @@ impl Name for VolumeName {
     const NOUN: &'static str = "volume";
 
     fn from_key(text: &str) -> Result<Self, (String, String)> {
-        text.parse().map_err(name_problem)
+        text.parse().map_err(|error| name_problem(&error))
     }
 
     fn pattern() -> Schema {
@@ -362,77 +361,6 @@ fn template(given: &str) -> Result<Template, (String, String)> {
     ))
 }
 
-/// A length of time from `MIN` to `MAX` milliseconds, such as "10m".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Period<const MIN_MS: u64, const MAX_MS: u64>(pub(super) Duration);
-
-impl<const MIN_MS: u64, const MAX_MS: u64> Read for Period<MIN_MS, MAX_MS> {
-    fn read(value: &Value<'_>, label: &str, found: &mut Findings) -> Option<Self> {
-        if let Value::NumberLit(number) = value {
-            let remedy = format!("write it with its unit, such as \"{}s\"", brief(number.value));
-            wrong_type(value, label, "a length of time in quotes", &remedy, found);
-            return None;
-        }
-        let given = text(value, label, "10s", found)?;
-        let Some(ms) = milliseconds(given) else {
-            found.problem(
-                &span(value),
-                format!("{label}: {:?} is no length of time", brief(given)),
-                "write a whole number and ms, s, m or h, such as \"90s\"",
-            );
-            return None;
-        };
-        if (MIN_MS..=MAX_MS).contains(&ms) {
-            return Some(Self(Duration::from_millis(ms)));
-        }
-        let remedy = format!("write {} to {}", spoken(MIN_MS), spoken(MAX_MS));
-        found.problem(&span(value), format!("{label}: {:?} is out of range", brief(given)), remedy);
-        None
-    }
-}
-
-impl<const MIN_MS: u64, const MAX_MS: u64> JsonSchema for Period<MIN_MS, MAX_MS> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("{} to {}", spoken(MIN_MS), spoken(MAX_MS)).into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$", "examples": ["500ms", "2s", "10m", "1h"] })
-    }
-}
-
-fn milliseconds(given: &str) -> Option<u64> {
-    let digits = given.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = given.split_at(digits);
-    let factor = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    // A number too large for 64 bits is a length of time all the same, and out of every range.
-    (digits > 0).then(|| number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor))
-}
-
-/// A delay that hosts keep in whole seconds, up to a day.
-pub(super) type Delay = Period<0, 86_400_000>;
-
-/// Milliseconds in the largest unit that has no rest.
-pub(super) fn spoken(ms: u64) -> String {
-    match ms {
-        0 => "0s".to_owned(),
-        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
-        ms => format!("{ms}ms"),
-    }
-}
-
 /// One line of an id map.
 struct MapLine(String);
 
@@ -452,7 +380,7 @@ impl Read for MapLines {
         }
         let map = IdMap::from_lxc(lines.values.iter().map(|line| line.value.0.as_str()));
         let complain = |error| {
-            found.problem(&span(value), format!("{label}: {error}"), "write for example [\"u 0 100000 65536\", \"g 0 100000 65536\"]")
+            found.problem(&span(value), format!("{label}: {error}"), "write for example [\"u 0 100000 65536\", \"g 0 100000 65536\"]");
         };
         map.map_err(complain).ok().map(Self)
     }

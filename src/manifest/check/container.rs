@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use super::super::read::{Key, Reported, Whole};
 use super::super::source::{At, Findings, Span};
-use super::super::spec::{Autostart, HostOptions, Origin, Resources, Spec, Template};
+use super::super::spec::{Origin, Resources, Spec, Template};
 use super::super::surroundings::HostKind;
-use super::super::tables::{ContainerTable, LxcFeaturesTable, MEMORY_MB, StartupTable};
-use super::super::value::Delay;
+use super::super::tables::{ContainerTable, MEMORY_MB};
 use super::Context;
 use super::network::nics;
+use super::options::{autostart, host_options, proxmox_only};
 use super::scripts::{Scripts, health, ready};
 use super::volumes::{Mounted, Volumes};
 use crate::ids::{Ctid, IdKind, IdMap};
@@ -194,8 +194,8 @@ impl<'a> Containers<'a> {
         let health = health(&table.health, found);
         let ready = ready(table.ready.or(&defaults.ready), found);
         let resources = self.resources(who, table);
-        let autostart = self.autostart(table, found);
-        let host_options = self.host_options(table);
+        let autostart = autostart(self.context, table, found);
+        let host_options = host_options(self.context, table);
         let mounts = mounts.map(|(mounts, mounted)| {
             self.mounted.extend(mounted);
             mounts
@@ -279,42 +279,6 @@ impl<'a> Containers<'a> {
             disk_gb: who.disk_gb.ok()?,
         })
     }
-
-    fn autostart(&self, table: &ContainerTable, found: &mut Findings) -> Option<Autostart> {
-        let enabled = table.autostart.or(&self.context.defaults.autostart).value_or(true);
-        let startup = match &table.startup {
-            Key::Absent => StartupTable::default(),
-            Key::Bad => return None,
-            Key::Given(startup) => {
-                if enabled == Some(false) {
-                    found.warning(&startup.span, "`startup` has no effect while `autostart` is false", "leave one of them out");
-                }
-                startup.value.clone()
-            }
-        };
-        let (up, down) = (seconds(&startup.up_delay, found), seconds(&startup.down_timeout, found));
-        Some(Autostart {
-            enabled: enabled?,
-            order: startup.order.optional().ok()?.map(|order| order.0),
-            up_delay_s: up.ok()?,
-            down_timeout_s: down.ok()?,
-        })
-    }
-
-    fn host_options(&self, table: &ContainerTable) -> Option<HostOptions> {
-        let defaults = &self.context.defaults;
-        let lxc_features = match table.lxc_features.or(&defaults.lxc_features) {
-            Key::Absent => BTreeMap::new(),
-            Key::Bad => return None,
-            Key::Given(at) => lxc_features(&at.value)?,
-        };
-        Some(HostOptions {
-            storage: table.storage.or(&defaults.storage).optional().ok()?.map(|storage| storage.0),
-            lxc_features,
-            fetch_template: table.fetch_template.or(&defaults.fetch_template).value_or(false)?,
-            snapshot_before_volumes: table.snapshot_before_volumes.or(&defaults.snapshot_before_volumes).value_or(false)?,
-        })
-    }
 }
 
 /// A map under which a container can start without being the host's root.
@@ -342,66 +306,4 @@ fn dependencies(table: &ContainerTable) -> Option<std::collections::BTreeSet<Cti
         Key::Given(list) => list.value.whole.then(|| list.value.values.iter().map(|at| at.value).collect()),
     };
     Some(listed?.into_iter().chain(table.clone_from.given().map(|source| source.value)).collect())
-}
-
-fn seconds(key: &Key<Delay>, found: &mut Findings) -> Result<Option<u32>, Reported> {
-    let Key::Given(at) = key else { return key.optional().map(|_| None) };
-    if at.value.0.subsec_millis() != 0 {
-        found.problem(&at.span, "hosts keep this in whole seconds", "write it in s, m or h");
-        return Err(Reported);
-    }
-    Ok(u32::try_from(at.value.0.as_secs()).ok())
-}
-
-fn lxc_features(table: &LxcFeaturesTable) -> Option<BTreeMap<String, String>> {
-    let LxcFeaturesTable { nesting, keyctl, fuse, mknod, mount, force_rw_sys } = table;
-    let switches = [("nesting", nesting), ("keyctl", keyctl), ("fuse", fuse), ("mknod", mknod), ("force_rw_sys", force_rw_sys)];
-    let mut features = BTreeMap::new();
-    for (name, key) in switches {
-        if let Some(on) = key.optional().ok()? {
-            features.insert(name.to_owned(), u8::from(on).to_string());
-        }
-    }
-    match mount {
-        Key::Absent => {}
-        Key::Bad => return None,
-        Key::Given(list) => {
-            let kinds: Vec<&str> = list.value.values.iter().map(|kind| kind.value.0).collect();
-            if !list.value.whole {
-                return None;
-            }
-            if !kinds.is_empty() {
-                features.insert("mount".to_owned(), kinds.join(";"));
-            }
-        }
-    }
-    Some(features)
-}
-
-/// Warns of keys that plain LXC cannot follow; a key of `defaults` is named once, because equal warnings are one.
-fn proxmox_only(context: &Context<'_>, table: &ContainerTable, found: &mut Findings) {
-    if context.around.host != HostKind::Lxc {
-        return;
-    }
-    let defaults = &context.defaults;
-    let span = |on: bool, span: &Span| on.then(|| span.clone());
-    let keys = [
-        ("storage", table.storage.or(&defaults.storage).given().map(|at| at.span.clone())),
-        ("lxc_features", table.lxc_features.or(&defaults.lxc_features).given().map(|at| at.span.clone())),
-        ("fetch_template", table.fetch_template.or(&defaults.fetch_template).given().and_then(|at| span(at.value, &at.span))),
-        (
-            "snapshot_before_volumes",
-            table.snapshot_before_volumes.or(&defaults.snapshot_before_volumes).given().and_then(|at| span(at.value, &at.span)),
-        ),
-    ];
-    for (name, span) in keys.into_iter().filter_map(|(name, span)| Some((name, span?))) {
-        found.warning(&span, format!("`{name}` has no effect on plain LXC"), "keep it only if the fleet also goes to Proxmox");
-    }
-    if let Some(disk) = table.disk_gb.or(&defaults.disk_gb).given() {
-        found.warning(
-            &disk.span,
-            "`disk_gb` cannot be enforced on plain LXC, whose containers are directories",
-            "give the containers a file system with quotas if it matters",
-        );
-    }
 }

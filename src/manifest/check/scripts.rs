@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use phoenix_journal::Digest;
 
+use super::super::entries::{EnvEntry, FeatureEntry};
 use super::super::files::{Files, Refusal};
+use super::super::period::Period;
 use super::super::read::{Entries, Key, List, Whole};
 use super::super::source::{At, Findings};
 use super::super::spec::{EnvValue, Feature, HealthCheck, OnInterrupt, Ready, ReadyProbe, SCRIPT_BYTES_MAX, Script};
 use super::super::tables::{
-    EnvEntry, FeatureEntry, FeatureTable, HEALTH_INTERVAL_MS, HEALTH_RETRIES, HEALTH_TIMEOUT_MS, HealthTable, READY_TIMEOUT_MS, ReadyTable,
-    SCRIPT_TIMEOUT_MS, ScriptTable,
+    FeatureTable, HEALTH_INTERVAL_MS, HEALTH_RETRIES, HEALTH_TIMEOUT_MS, HealthTable, READY_TIMEOUT_MS, ReadyTable, SCRIPT_TIMEOUT_MS,
+    ScriptTable,
 };
-use super::super::value::{EnvName, Period, Text};
+use super::super::value::{EnvName, Text};
 use super::Context;
 use crate::ids::FeatureName;
 
