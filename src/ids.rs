@@ -5,6 +5,7 @@
 
 mod idmap;
 mod names;
+mod state;
 mod step;
 mod time;
 
@@ -13,6 +14,7 @@ use std::str::FromStr;
 
 pub use idmap::{IdKind, IdMap, IdMapError, IdRange};
 pub use names::{FeatureName, FleetName, HealthName, Hostname, NameError, Target, VolumeName};
+pub use state::{State, StateError};
 pub use step::{Step, StepId, StepParseError};
 pub use time::{BootId, Moment, Now, Wall};
 

@@ -1,0 +1,224 @@
+//! What a run writes first: declarations of new and changed specs, new budgets.
+//!
+//! Worked out from the journal before anything is written, and again under its lock. Pure but for the fresh ids that it is
+//! handed. Not here: the writing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use phoenix_journal::Digest;
+
+use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, Wall};
+use crate::machine::{Decision, Declaration, Fact, Life, Note, OutOfTurn, RunCommand, RunOpened, Standing, Topic};
+use crate::manifest::{Feature, Script, Spec};
+
+/// What the journal says of each container; an error where it says what cannot be.
+pub type Lives = BTreeMap<Ctid, Result<Life, OutOfTurn>>;
+
+/// What a container is to be, as a manifest says it now.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The spec.
+    pub spec: Arc<Spec>,
+    /// BLAKE3 of its template, where templates are files.
+    pub template: Option<Digest>,
+}
+
+/// Why a manifest cannot be followed from where its containers are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The number belongs to another fleet of this journal.
+    #[error("container {ctid} belongs to fleet {owner}; give this one another id, or `phoenix down {ctid}` first")]
+    OtherFleet {
+        /// The container.
+        ctid: Ctid,
+        /// The fleet that has it.
+        owner: FleetName,
+    },
+    /// The manifest asks for something else than what was carried out already.
+    #[error(
+        "container {ctid} was brought up from another spec, and these are done already: {}; set the manifest back, or `phoenix down {ctid}` and then `phoenix up`",
+        differences.join(", ")
+    )]
+    Changed {
+        /// The container.
+        ctid: Ctid,
+        /// What differs, by manifest key.
+        differences: Vec<String>,
+    },
+}
+
+/// The declarations and budgets that `up` begins with; empty if the journal says all of it already.
+pub fn opening_up(
+    run: RunId,
+    fleet: &FleetName,
+    wanted: &BTreeMap<Ctid, Wanted>,
+    lives: &Lives,
+    mut incarnation: impl FnMut() -> Incarnation,
+    at: Wall,
+) -> Result<Vec<Fact>, Vec<PlanError>> {
+    let (mut facts, mut errors) = (Vec::new(), Vec::new());
+    for (&ctid, wanted) in wanted {
+        match lives.get(&ctid) {
+            None => {
+                facts.push(declare(run, fleet, ctid, wanted, incarnation(), Generation::FIRST, (State::Declared, Standing::Active), at));
+            }
+            // Nothing can be declared on an account that cannot be read; the engine sets the container aside.
+            Some(Err(_)) => {}
+            Some(Ok(life)) => match continue_life(run, fleet, wanted, life, &mut incarnation, at) {
+                Ok(more) => facts.extend(more),
+                Err(error) => errors.push(error),
+            },
+        }
+    }
+    if errors.is_empty() { Ok(facts) } else { Err(errors) }
+}
+
+/// The first entry of every run.
+pub fn run_opened(run: RunId, command: RunCommand, containers: BTreeMap<Ctid, FleetName>, jobs: usize, at: Wall) -> Fact {
+    let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+    Fact::RunOpened(Box::new(RunOpened { run, command, containers, jobs, at }))
+}
+
+fn continue_life(
+    run: RunId,
+    fleet: &FleetName,
+    wanted: &Wanted,
+    life: &Life,
+    incarnation: &mut impl FnMut() -> Incarnation,
+    at: Wall,
+) -> Result<Vec<Fact>, PlanError> {
+    let ctid = life.ctid();
+    if life.fleet != *fleet && life.may_exist() {
+        return Err(PlanError::OtherFleet { ctid, owner: life.fleet.clone() });
+    }
+    let same = same_spec(&life.spec, &wanted.spec);
+    if life.is_ended() {
+        let generation = if same { life.generation } else { life.generation.next() };
+        return Ok(vec![declare(run, fleet, ctid, wanted, incarnation(), generation, (State::Declared, Standing::Active), at)]);
+    }
+    let mut facts = Vec::new();
+    let standing = match &life.standing {
+        Standing::Failed { .. } => Standing::Active,
+        other @ (Standing::Active | Standing::Waiting(_) | Standing::Quarantined(_)) => other.clone(),
+    };
+    let template_changed = life.template != wanted.template && !life.may_exist();
+    if !same || template_changed || life.fleet != *fleet {
+        let differences = settled_differences(life, &wanted.spec);
+        if !differences.is_empty() {
+            return Err(PlanError::Changed { ctid, differences });
+        }
+        let generation = life.generation.next();
+        facts.push(declare(run, fleet, ctid, wanted, life.incarnation(), generation, (life.state(), life.standing.clone()), at));
+    }
+    if standing != life.standing {
+        let generation = if facts.is_empty() { life.generation } else { life.generation.next() };
+        facts.push(Fact::Noted(Box::new(Note {
+            run,
+            ctid,
+            incarnation: life.incarnation(),
+            generation,
+            topic: Topic::Decided(Decision::NewBudget { step: None }),
+            state: life.state(),
+            standing,
+            at,
+        })));
+    }
+    Ok(facts)
+}
+
+#[expect(clippy::too_many_arguments, reason = "a declaration has this many facts, and this is the one place that puts them together")]
+fn declare(
+    run: RunId,
+    fleet: &FleetName,
+    ctid: Ctid,
+    wanted: &Wanted,
+    incarnation: Incarnation,
+    generation: Generation,
+    (state, standing): (State, Standing),
+    at: Wall,
+) -> Fact {
+    Fact::Declared(Box::new(Declaration {
+        run,
+        fleet: fleet.clone(),
+        ctid,
+        incarnation,
+        generation,
+        spec: Arc::clone(&wanted.spec),
+        template: wanted.template,
+        state,
+        standing,
+        at,
+    }))
+}
+
+/// Whether two specs ask for the same; where a script was read from does not matter, what it says does.
+fn same_spec(old: &Spec, new: &Spec) -> bool {
+    bare(old) == bare(new)
+}
+
+/// A spec without what is not part of what it asks for.
+fn bare(spec: &Spec) -> Spec {
+    let strip = |script: &Script| Script { path: std::path::PathBuf::new(), text: None, ..script.clone() };
+    Spec {
+        features: spec.features.iter().map(|feature| Feature { name: feature.name.clone(), script: strip(&feature.script) }).collect(),
+        application: spec.application.as_ref().map(strip),
+        ..spec.clone()
+    }
+}
+
+/// The manifest keys in which the specs differ although the step that answers for them has succeeded.
+fn settled_differences(life: &Life, new: &Spec) -> Vec<String> {
+    if !life.may_exist() {
+        return Vec::new();
+    }
+    let (old, new) = (bare(&life.spec), bare(new));
+    // Destructured without `..`, so that a new key has to find its place here.
+    let Spec {
+        ctid: _,
+        hostname,
+        origin,
+        unprivileged,
+        idmap,
+        resources,
+        network,
+        mounts,
+        depends_on,
+        features,
+        application,
+        health,
+        ready,
+        autostart,
+        host_options,
+    } = &old;
+    let made = life.may_exist();
+    let configured = life.record(&Step::ConfigureSet).done || made;
+    let mut differences = Vec::new();
+    let mut differs = |key: &str, changed: bool, settled: bool| {
+        if changed && settled {
+            differences.push(key.to_owned());
+        }
+    };
+    differs("hostname", *hostname != new.hostname, configured);
+    differs("template or clone_from", *origin != new.origin, made);
+    differs("unprivileged", *unprivileged != new.unprivileged, made);
+    differs("idmap", *idmap != new.idmap, made);
+    differs("memory_mb, swap_mb, cores or disk_gb", *resources != new.resources, configured);
+    differs("network", *network != new.network, configured);
+    let volumes_begun = life.state() >= State::Volumed
+        || life.records().iter().any(|(step, record)| record.done && matches!(step, Step::VolumePrepare(_) | Step::VolumeAttach(_)));
+    differs("volumes", *mounts != new.mounts, volumes_begun);
+    differs("depends_on", *depends_on != new.depends_on, life.state() >= State::Running);
+    differs("ready", *ready != new.ready, life.state() >= State::Running);
+    differs("autostart or startup", *autostart != new.autostart, life.record(&Step::AutostartSet).done);
+    differs("storage, lxc_features, fetch_template or snapshot_before_volumes", *host_options != new.host_options, configured);
+    differs("application", *application != new.application, life.record(&Step::ApplicationRun).done || life.state() == State::Done);
+    differs("health", *health != new.health, life.state() == State::Done);
+    let names: BTreeSet<_> = features.iter().chain(&new.features).map(|feature| &feature.name).collect();
+    for name in names {
+        let of = |spec: &Spec| spec.features.iter().find(|feature| feature.name == *name).cloned();
+        let applied = life.record(&Step::FeatureApply(name.clone())).done || life.state() >= State::Featured;
+        differs(&format!("feature {name}"), of(&old) != of(&new), applied);
+    }
+    differences
+}

@@ -1,0 +1,388 @@
+//! A run from beginning to end: look, decide whether there is anything to do, lock, look again, record, go, close.
+//!
+//! The first look is read-only and decides only whether to begin; everything that matters is read again under the journal's
+//! lock. A fleet that is where it should be therefore costs no write. Not here: the loop (`work`) and what it does (`turn`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use phoenix_journal::{Append, Binding, JournalError, JournalId, Reader, Writer, WriterInfo};
+
+use crate::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Stand};
+use crate::host::{Host, HostError, HostKind, Territory};
+use crate::ids::{Ctid, FleetName, Incarnation, Now, RunId};
+use crate::journal::{Account, SCHEMA, with_texts};
+use crate::machine::{Fact, Life, Line, RunClosed, RunCommand, RunEnd};
+use crate::plan::Observation;
+
+use super::opening::{Lives, PlanError, Wanted, opening_up, run_opened};
+use super::progress::{Observer, Progress};
+use super::turn::{TurnError, Turner};
+use super::work::{DriveError, Message, drive};
+
+/// Where runs take place, and who runs them.
+pub struct Site {
+    /// The host.
+    pub host: Arc<dyn Host>,
+    /// The journal's file.
+    pub journal: PathBuf,
+    /// This process, for those who find the journal locked.
+    pub writer: WriterInfo,
+    /// Sixteen fresh random bytes at each call.
+    pub entropy: fn() -> [u8; 16],
+}
+
+/// How a run came out.
+#[derive(Debug)]
+pub struct Finished {
+    /// The run; nothing if there was nothing to do, and then nothing was written.
+    pub run: Option<RunId>,
+    /// How it ended.
+    pub end: RunEnd,
+    /// How each container stands.
+    pub stands: BTreeMap<Ctid, Stand>,
+}
+
+/// Why a run could not be brought to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The host cannot be used.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The journal belongs to another host.
+    #[error("the journal at {} belongs to {belongs}, and this is {here}; name another journal with --journal, or run phoenix there", path.display())]
+    OtherTerritory {
+        /// The journal.
+        path: PathBuf,
+        /// What it belongs to.
+        belongs: String,
+        /// What this is.
+        here: String,
+    },
+    /// The manifest does not go with what was done already.
+    #[error("the manifest does not go with what was done already")]
+    Plan(Vec<PlanError>),
+    /// There is no journal, so there is nothing to go on with.
+    #[error("there is no journal at {}; `phoenix up FLEET` begins one", path.display())]
+    NoJournal {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Containers that the journal does not know.
+    #[error("the journal knows no container {}", list(ctids))]
+    UnknownContainers {
+        /// Their numbers.
+        ctids: Vec<Ctid>,
+    },
+    /// The loop broke off.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+}
+
+/// Which containers a run is for, and what it writes first.
+struct Selection {
+    command: RunCommand,
+    goal: Goal,
+    containers: BTreeMap<Ctid, FleetName>,
+    facts: Vec<Fact>,
+}
+
+/// The channel between workers, signals and the loop.
+pub struct Channel {
+    /// For workers and signal handlers.
+    pub sender: Sender<Message>,
+    /// For the loop.
+    pub inbox: Receiver<Message>,
+}
+
+impl Channel {
+    /// A new one.
+    pub fn new() -> Self {
+        let (sender, inbox) = std::sync::mpsc::channel();
+        Self { sender, inbox }
+    }
+}
+
+impl Default for Channel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Brings the wanted containers to `Done`.
+pub fn up(
+    site: &Site,
+    fleet: &FleetName,
+    wanted: &BTreeMap<Ctid, Wanted>,
+    jobs: usize,
+    channel: &Channel,
+    observer: &mut dyn Observer,
+) -> Result<Finished, RunError> {
+    let select = |account: &Account, run: RunId, now: &Now| {
+        let fresh = || Incarnation::from_random((site.entropy)());
+        let facts = opening_up(run, fleet, wanted, &account.lives, fresh, now.wall).map_err(RunError::Plan)?;
+        let containers = wanted.keys().map(|&ctid| (ctid, fleet.clone())).collect();
+        Ok(Selection { command: RunCommand::Up, goal: Goal::Up, containers, facts })
+    };
+    run(site, jobs, channel, observer, true, select)
+}
+
+/// Goes on with what was interrupted, from the journal alone; downs first.
+pub fn resume(
+    site: &Site,
+    fleet: Option<&FleetName>,
+    jobs: usize,
+    channel: &Channel,
+    observer: &mut dyn Observer,
+) -> Result<Finished, RunError> {
+    let of = |goal: Goal| {
+        move |account: &Account, _: RunId, _: &Now| {
+            let command = match goal {
+                Goal::Up => RunCommand::Resume,
+                Goal::Down => RunCommand::Down,
+            };
+            Ok(Selection { command, goal, containers: to_go_on_with(account, fleet, goal), facts: Vec::new() })
+        }
+    };
+    let down = run(site, jobs, channel, observer, false, of(Goal::Down))?;
+    if down.end == RunEnd::Interrupted {
+        return Ok(down);
+    }
+    let mut up = run(site, jobs, channel, observer, false, of(Goal::Up))?;
+    up.run = up.run.or(down.run);
+    up.end = if down.end == RunEnd::Failed { RunEnd::Failed } else { up.end };
+    up.stands.extend(down.stands);
+    Ok(up)
+}
+
+/// Stops and destroys containers that are ours.
+pub fn down(
+    site: &Site,
+    ctids: &BTreeSet<Ctid>,
+    jobs: usize,
+    channel: &Channel,
+    observer: &mut dyn Observer,
+) -> Result<Finished, RunError> {
+    let select = |account: &Account, _: RunId, _: &Now| {
+        let fleet = |ctid: &Ctid| account.lives.get(ctid).map(|life| (*ctid, fleet_of(account, *ctid, life)));
+        let unknown: Vec<Ctid> = ctids.iter().copied().filter(|ctid| !account.lives.contains_key(ctid)).collect();
+        if !unknown.is_empty() {
+            return Err(RunError::UnknownContainers { ctids: unknown });
+        }
+        let containers = ctids.iter().filter_map(fleet).collect();
+        Ok(Selection { command: RunCommand::Down, goal: Goal::Down, containers, facts: Vec::new() })
+    };
+    run(site, jobs, channel, observer, false, select)
+}
+
+/// What the journal says now, read without its lock; nothing if there is no journal.
+pub fn look(site: &Site) -> Result<Option<(Reader, Account)>, RunError> {
+    let reader = match Reader::open(&site.journal, &SCHEMA) {
+        Ok(reader) => reader,
+        Err(JournalError::Missing { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    check_territory(site, &reader.binding()?)?;
+    let account = Account::of(reader.replay(None)?);
+    Ok(Some((reader, account)))
+}
+
+fn run(
+    site: &Site,
+    jobs: usize,
+    channel: &Channel,
+    observer: &mut dyn Observer,
+    may_create: bool,
+    select: impl Fn(&Account, RunId, &Now) -> Result<Selection, RunError>,
+) -> Result<Finished, RunError> {
+    let id = RunId::from_random((site.entropy)());
+    let known = look(site)?;
+    if known.is_none() && !may_create {
+        return Err(RunError::NoJournal { path: site.journal.clone() });
+    }
+    if let Some(idle) = idle(site, known, id, jobs, &select)? {
+        return Ok(idle);
+    }
+    let mut writer = open(site)?;
+    let account = Account::of(writer.replay(None)?);
+    if account.runs.is_empty() {
+        // Made before the journal's first entry: from then on its absence means that this is another host.
+        site.host.settle_in(&writer.journal())?;
+    }
+    let now = site.host.now()?;
+    let selection = select(&account, id, &now)?;
+    let observation = observe(site, Some(writer.journal()), &selection)?;
+    let mut first = vec![run_opened(id, selection.command, selection.containers.clone(), jobs, now.wall)];
+    first.extend(selection.facts.iter().cloned());
+    let recorded = writer.begin(first.into_iter().map(Line::Fact).collect())?;
+    for line in &recorded {
+        if let Line::Fact(fact) = line.get() {
+            observer.observe(Progress::Recorded { seq: line.seq(), fact });
+        }
+    }
+    let account = Account::of(writer.replay(None)?);
+    let engine = engine(site, &writer, account, &selection, observation, id, jobs)?;
+    let mut turner = Turner::new(writer, engine, Arc::clone(&site.host), observer);
+    let end = drive(&mut turner, &site.host, (&channel.sender, &channel.inbox))?;
+    close(&mut turner, id, end, site)?;
+    let stands = stands(&turner.engine);
+    Ok(Finished { run: Some(id), end, stands })
+}
+
+/// Whether there is nothing to do, by the read-only look; then how everything stands.
+fn idle(
+    site: &Site,
+    known: Option<(Reader, Account)>,
+    id: RunId,
+    jobs: usize,
+    select: &impl Fn(&Account, RunId, &Now) -> Result<Selection, RunError>,
+) -> Result<Option<Finished>, RunError> {
+    let now = site.host.now()?;
+    let Some((reader, account)) = known else {
+        // Problems are told before a journal is made for nothing.
+        select(&Account::default(), id, &now)?;
+        return Ok(None);
+    };
+    let selection = select(&account, id, &now)?;
+    let settled_in = !account.runs.is_empty();
+    let unfinished = selection.containers.keys().any(|&ctid| account.newest_run(ctid).is_none_or(|run| run.end.is_none()));
+    if !selection.facts.is_empty() || (unfinished && !selection.containers.is_empty()) || !settled_in {
+        return Ok(None);
+    }
+    let observation = observe(site, Some(reader.journal()), &selection)?;
+    let epoch = reader.epochs()?.last().map_or(phoenix_journal::Epoch::new(0), |(epoch, _)| *epoch);
+    let orders = orders(site, reader.journal(), epoch, &selection, &account.lives, &observation, id, jobs);
+    let lives = pick(account.lives, &selection);
+    let mut engine = Engine::new(orders, lives, observation);
+    let mut outbox = Outbox::default();
+    engine.handle(Event::Started, &now, &mut outbox);
+    match engine.end() {
+        Some(end) if outbox.is_empty() => Ok(Some(Finished { run: None, end, stands: stands(&engine) })),
+        Some(_) | None => Ok(None),
+    }
+}
+
+fn open(site: &Site) -> Result<Writer, RunError> {
+    match Writer::open(&site.journal, &SCHEMA, site.writer.clone()) {
+        Ok(writer) => {
+            check_territory(site, &writer.binding()?)?;
+            Ok(writer)
+        }
+        Err(JournalError::Missing { .. }) => {
+            let Territory { kind, node, directory, device } = site.host.territory()?;
+            let binding = Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device };
+            Ok(Writer::create(&site.journal, &SCHEMA, &binding, site.writer.clone())?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn check_territory(site: &Site, binding: &Binding) -> Result<(), RunError> {
+    let Territory { kind, node, directory, device } = site.host.territory()?;
+    let here = Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device };
+    // The simulator's world lies beside its journal wherever that is moved.
+    if here == *binding || (kind == HostKind::Sim && binding.host == here.host) {
+        return Ok(());
+    }
+    let text = |binding: &Binding| format!("host {} on node {}, {} (device {})", binding.host, binding.node, binding.directory, binding.device);
+    Err(RunError::OtherTerritory { path: site.journal.clone(), belongs: text(binding), here: text(&here) })
+}
+
+fn observe(site: &Site, journal: Option<JournalId>, selection: &Selection) -> Result<Observation, RunError> {
+    let ctids: Vec<Ctid> = selection.containers.keys().copied().collect();
+    Ok(site.host.observe(journal.as_ref(), &ctids)?)
+}
+
+fn engine(
+    site: &Site,
+    writer: &Writer,
+    account: Account,
+    selection: &Selection,
+    observation: Observation,
+    id: RunId,
+    jobs: usize,
+) -> Result<Engine, RunError> {
+    let (epoch, _) = writer.epoch().expect("a writer that has begun has an epoch");
+    let orders = orders(site, writer.journal(), epoch, selection, &account.lives, &observation, id, jobs);
+    let mut lives = pick(account.lives, selection);
+    for life in lives.values_mut().flatten() {
+        let mut broken = None;
+        let text = |digest: &phoenix_journal::Digest| writer.blob(digest).unwrap_or_else(|error| {
+            broken = Some(error);
+            None
+        });
+        let filled = with_texts(&life.spec, text);
+        if let Some(error) = broken {
+            return Err(error.into());
+        }
+        // A script whose text is missing fails when it is due, by name.
+        life.spec = filled.map_or_else(|| Arc::clone(&life.spec), Arc::new);
+    }
+    Ok(Engine::new(orders, lives, observation))
+}
+
+#[expect(clippy::too_many_arguments, reason = "orders are put together from everything that was looked at, in this one place")]
+fn orders(
+    site: &Site,
+    journal: JournalId,
+    epoch: phoenix_journal::Epoch,
+    selection: &Selection,
+    lives: &Lives,
+    observation: &Observation,
+    run: RunId,
+    jobs: usize,
+) -> Orders {
+    // Whoever recorded an init in another boot has not looked since: now every claim is looked at again.
+    let verify = lives.values().flatten().filter_map(Life::init).any(|init| init.boot != observation.boot);
+    Orders { run, goal: selection.goal, journal, epoch, jobs: jobs.max(1), verify, dice: Dice::new((site.entropy)()) }
+}
+
+fn pick(mut lives: Lives, selection: &Selection) -> Lives {
+    lives.retain(|ctid, _| selection.containers.contains_key(ctid));
+    lives
+}
+
+fn close<J: Append>(turner: &mut Turner<'_, J, Arc<dyn Host>>, run: RunId, end: RunEnd, site: &Site) -> Result<(), RunError> {
+    let at = site.host.now()?.wall;
+    let verdicts = turner.journal.append_group(vec![Line::Fact(Fact::RunClosed(RunClosed { run, end, at }))])?;
+    for verdict in verdicts {
+        let smallest = Ctid::new(crate::ids::CTID_MIN).expect("the smallest id is in range");
+        verdict.map_err(|why| DriveError::Turn(TurnError::Refused { ctid: smallest, why }))?;
+    }
+    turner.observer.observe(Progress::Ended { end });
+    Ok(())
+}
+
+fn stands(engine: &Engine) -> BTreeMap<Ctid, Stand> {
+    engine.lives().filter_map(|(ctid, _)| engine.stand(ctid).map(|stand| (ctid, stand))).collect()
+}
+
+/// The containers whose newest run leads to `goal` and may have something left to do.
+fn to_go_on_with(account: &Account, fleet: Option<&FleetName>, goal: Goal) -> BTreeMap<Ctid, FleetName> {
+    let wanted = |ctid: Ctid| {
+        let run = account.newest_run(ctid)?;
+        let goes_on = match (run.opened.command, goal) {
+            // A host crash takes down what had been brought up, however the run had ended.
+            (RunCommand::Up | RunCommand::Resume, Goal::Up) => true,
+            (RunCommand::Down, Goal::Down) => run.end != Some(RunEnd::Done),
+            (RunCommand::Up | RunCommand::Resume, Goal::Down) | (RunCommand::Down, Goal::Up) | (RunCommand::Retry, _) => false,
+        };
+        let name = run.opened.containers.get(&ctid)?;
+        (goes_on && fleet.is_none_or(|fleet| fleet == name)).then(|| (ctid, name.clone()))
+    };
+    account.lives.keys().filter_map(|&ctid| wanted(ctid)).collect()
+}
+
+fn fleet_of(account: &Account, ctid: Ctid, life: &Result<Life, crate::machine::OutOfTurn>) -> FleetName {
+    let named = || account.newest_run(ctid).and_then(|run| run.opened.containers.get(&ctid)).cloned();
+    life.as_ref().ok().map(|life| life.fleet.clone()).or_else(named).unwrap_or_else(|| "unknown".parse().expect("a plain word is a fleet name"))
+}
+
+fn list(ctids: &[Ctid]) -> String {
+    ctids.iter().map(Ctid::to_string).collect::<Vec<_>>().join(", ")
+}

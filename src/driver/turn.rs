@@ -1,0 +1,174 @@
+//! One turn of the loop: events into the engine, what it wants recorded into the journal, what is recorded out to the host.
+//!
+//! Generic over the journal, and without threads, clocks or waiting, so that the real driver and the simulation share it:
+//! what is rehearsed is what runs. Not here: who carries the work out, and when.
+
+use std::sync::Arc;
+
+use phoenix_journal::{Append, JournalError, Recorded, Refused};
+
+use crate::engine::{Engine, Event, Outbox, Request};
+use crate::host::{Host, HostError, Lease, LockError};
+use crate::ids::{Ctid, Moment, Now};
+use crate::machine::{Fact, Line, RunEnd, Wait, WaitKind};
+use crate::plan::{Doubt, Effect};
+
+use super::progress::{Observer, Progress};
+
+/// Work for the host, or a wait.
+#[derive(Debug)]
+pub enum Work {
+    /// Carry out an effect whose intent is durable.
+    CarryOut {
+        /// The container.
+        ctid: Ctid,
+        /// The effect.
+        effect: Recorded<Effect>,
+        /// Its locks.
+        lease: Lease,
+    },
+    /// Find out what became of an intent.
+    Settle(Box<Doubt>),
+    /// Send `Woke` at this moment.
+    Wake {
+        /// The container.
+        ctid: Ctid,
+        /// When.
+        at: Moment,
+    },
+}
+
+/// Why a run broke off. Everything that was recorded stays; `phoenix resume` goes on from it.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    /// The journal cannot be written.
+    #[error("the journal could not be written; nothing was begun that it does not hold")]
+    Journal(#[from] JournalError),
+    /// The journal refused an entry, which means that the engine is wrong.
+    #[error("the journal refused an entry of container {ctid}, which is a fault of phoenix; `phoenix history {ctid}` shows what led to it")]
+    Refused {
+        /// The container.
+        ctid: Ctid,
+        /// The journal's reason.
+        #[source]
+        why: Refused,
+    },
+    /// The host cannot be used.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// Where the locks of containers are taken.
+pub trait Locks {
+    /// Takes the locks of the given containers, in the order given, without waiting.
+    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError>;
+}
+
+impl Locks for Arc<dyn Host> {
+    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
+        self.as_ref().lock(ctids)
+    }
+}
+
+/// The engine together with its journal.
+pub struct Turner<'a, J, L> {
+    /// The journal.
+    pub journal: J,
+    /// The engine.
+    pub engine: Engine,
+    locks: L,
+    /// Who is told what happens.
+    pub observer: &'a mut dyn Observer,
+    outbox: Outbox,
+}
+
+impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
+    /// Puts the parts together.
+    pub fn new(journal: J, engine: Engine, locks: L, observer: &'a mut dyn Observer) -> Self {
+        Self { journal, engine, locks, observer, outbox: Outbox::default() }
+    }
+
+    /// Takes in what happened; returns the work that follows. All that the engine wants recorded at one time goes into one
+    /// transaction, and nothing is returned as work before that is durable.
+    pub fn turn(&mut self, events: Vec<Event>, now: &Now) -> Result<Vec<Work>, TurnError> {
+        let mut work = Vec::new();
+        for event in events {
+            self.engine.handle(event, now, &mut self.outbox);
+        }
+        while !self.outbox.is_empty() {
+            for event in self.serve(now, &mut work)? {
+                self.engine.handle(event, now, &mut self.outbox);
+            }
+        }
+        Ok(work)
+    }
+
+    /// How the run ended, if it has.
+    pub fn end(&self) -> Option<RunEnd> {
+        self.engine.end()
+    }
+
+    /// Serves everything in the outbox; returns the events that come of it.
+    fn serve(&mut self, now: &Now, work: &mut Vec<Work>) -> Result<Vec<Event>, TurnError> {
+        let (mut events, mut lines, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        for request in self.outbox.drain() {
+            match request {
+                Request::Begin(effect) => match self.locks.lock(&effect.intent.locks()) {
+                    Ok(lease) => {
+                        leases.push(Some(lease));
+                        lines.push(Line::Effect(effect, now.wall));
+                    }
+                    Err(LockError::Busy { ctid, holder_pid, holder_command }) => {
+                        let wait = Wait { kind: WaitKind::Lock, name: holder_command, ctid: Some(ctid), pid: holder_pid, since: now.wall };
+                        self.observer.observe(Progress::Waiting { ctid: effect.intent.ctid, wait: &wait });
+                        events.push(Event::Busy { ctid: effect.intent.ctid, wait });
+                    }
+                    Err(LockError::Host(error)) => return Err(error.into()),
+                },
+                Request::Record(fact) => {
+                    leases.push(None);
+                    lines.push(Line::Fact(fact));
+                }
+                Request::Settle(doubt) => {
+                    self.observer.observe(Progress::Settling { doubt: &doubt });
+                    work.push(Work::Settle(doubt));
+                }
+                Request::Wake { ctid, at } => work.push(Work::Wake { ctid, at }),
+            }
+        }
+        self.record(lines, leases, &mut events, work)?;
+        Ok(events)
+    }
+
+    fn record(&mut self, lines: Vec<Line>, leases: Vec<Option<Lease>>, events: &mut Vec<Event>, work: &mut Vec<Work>) -> Result<(), TurnError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let ctids: Vec<Option<Ctid>> = lines.iter().map(Line::ctid).collect();
+        let verdicts = self.journal.append_group(lines)?;
+        for ((verdict, lease), ctid) in verdicts.into_iter().zip(leases).zip(ctids) {
+            let line = verdict.map_err(|why| refused(ctid, why))?;
+            match (line.part::<Effect>(), lease) {
+                (Ok(effect), Some(lease)) => {
+                    let (ctid, seq) = (effect.intent.ctid, effect.seq());
+                    self.observer.observe(Progress::Intended { seq, intent: &effect.intent });
+                    events.push(Event::Began { ctid, seq });
+                    work.push(Work::CarryOut { ctid, effect, lease });
+                }
+                (Ok(_), None) | (Err(_), Some(_)) => unreachable!("leases are pushed together with the lines that need them"),
+                (Err(line), None) => {
+                    let Ok(fact) = line.part::<Fact>() else { unreachable!("a line is an effect or a fact") };
+                    self.observer.observe(Progress::Recorded { seq: fact.seq(), fact: fact.get() });
+                    events.push(Event::Recorded(fact));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The refusal as an error; an entry of a run's stream has no container, so the smallest number stands in.
+fn refused(ctid: Option<Ctid>, why: Refused) -> TurnError {
+    let ctid = ctid.unwrap_or_else(|| Ctid::new(crate::ids::CTID_MIN).expect("the smallest id is in range"));
+    TurnError::Refused { ctid, why }
+}

@@ -1,0 +1,342 @@
+//! What a container does next.
+//!
+//! `decide` is called whenever something about a container has changed and looks at everything afresh, so there is no list
+//! of things to remember that a crash could lose. Not here: what an event means (`act`).
+
+use crate::ids::{Ctid, Now, State, Step, StepId};
+use crate::machine::{Due, Fact, Life, Note, Past, QuarantineReason, Standing, Topic};
+use crate::manifest::Origin;
+use crate::plan::{Action, Doubt, Effect, Intent, Mark, Reason, StartPurpose};
+
+use super::reconcile::{Finding, reconcile};
+use super::{Engine, Goal, Outbox, Phase, Request, limits};
+
+/// What `decide` came to.
+enum Next {
+    /// Take or repair this step.
+    Take(StepId, Action, Reason),
+    /// Find out about the step in doubt.
+    Settle,
+    /// Note this.
+    Note(Finding),
+    /// Nothing until something else changes.
+    Rest,
+    /// Nothing more in this run.
+    Over,
+}
+
+impl Engine {
+    pub(super) fn decide(&mut self, ctid: Ctid, now: &Now, out: &mut Outbox) {
+        if !matches!(self.slot(ctid).phase, Phase::Idle) {
+            return;
+        }
+        let first_look = self.slot(ctid).sight.is_some();
+        let next = self.next(ctid);
+        let takes_a_place = matches!(next, Next::Take(..) | Next::Settle);
+        if takes_a_place && self.interrupted {
+            return;
+        }
+        if takes_a_place && self.in_flight >= self.orders.jobs {
+            self.queue.insert(ctid);
+            return;
+        }
+        match next {
+            Next::Take(step, action, reason) => self.take(ctid, step, action, reason, now, out),
+            Next::Settle => self.settle(ctid, out),
+            Next::Note(finding) => self.note(ctid, finding, now, out),
+            Next::Rest => {
+                self.slot(ctid).phase = Phase::Resting;
+                if first_look {
+                    // Until now nobody could rely on it, even if the journal called it done.
+                    self.wake_dependents(ctid);
+                }
+            }
+            Next::Over => self.over(ctid),
+        }
+    }
+
+    /// Nothing more of it in this run: whoever waits for it, or for its copy, is told.
+    pub(super) fn over(&mut self, ctid: Ctid) {
+        self.slot(ctid).phase = Phase::Over;
+        self.leave_source(ctid);
+        self.wake_dependents(ctid);
+    }
+
+    /// A clone that is made, or will not be made in this run, no longer keeps its source down.
+    pub(super) fn leave_source(&mut self, ctid: Ctid) {
+        let Some(Origin::Clone { source }) = self.life(ctid).map(|life| life.spec.origin.clone()) else { return };
+        let Some(slot) = self.slots.get_mut(&source) else { return };
+        slot.waiters.remove(&ctid);
+        slot.cloning = slot.cloning.filter(|&clone| clone != ctid);
+        let waiters = slot.waiters.clone();
+        self.wake(source);
+        for waiter in waiters {
+            self.wake(waiter);
+        }
+    }
+
+    fn life(&self, ctid: Ctid) -> Option<&Life> {
+        self.slots.get(&ctid)?.life.as_ref().ok()
+    }
+
+    fn next(&mut self, ctid: Ctid) -> Next {
+        let Some(life) = self.life(ctid) else { return Next::Over };
+        if life.open().is_some() {
+            return Next::Settle;
+        }
+        if self.orders.goal == Goal::Up && matches!(life.standing, Standing::Failed { .. } | Standing::Quarantined(_)) {
+            // A person, or `up` with its new budget, has to say that it goes on.
+            return Next::Over;
+        }
+        let mark = self.mark(life);
+        let slot = self.slot(ctid);
+        if std::mem::take(&mut slot.init_lost) {
+            return slot.life.as_ref().ok().and_then(init_lost).map_or(Next::Over, Next::Note);
+        }
+        let sight = slot.sight.take();
+        let (known, verify, goal) = (self.orders.epoch, self.orders.verify, self.orders.goal);
+        let Some(life) = self.life(ctid) else { return Next::Over };
+        let finding = sight.and_then(|sight| reconcile(life, &mark, known, sight.seen.as_deref(), verify));
+        match (finding, goal) {
+            // The container is to go: a claim that no longer holds does not matter, whose it is does.
+            (Some(finding), Goal::Down) if matches!(finding.topic, Topic::InitLost { .. }) => Next::Note(finding),
+            (Some(finding), Goal::Up) if life.standing != finding.standing || matches!(finding.topic, Topic::InitLost { .. }) => {
+                Next::Note(finding)
+            }
+            (Some(finding), Goal::Down) if life.standing != finding.standing => Next::Note(finding),
+            (Some(_) | None, Goal::Up) => self.next_up(ctid),
+            (Some(_) | None, Goal::Down) => self.next_down(ctid),
+        }
+    }
+
+    fn next_up(&mut self, ctid: Ctid) -> Next {
+        let Some(life) = self.life(ctid) else { return Next::Over };
+        if life.is_held() {
+            return self.next_held(ctid);
+        }
+        match life.due() {
+            Due::Nothing if self.slots.get(&ctid).is_some_and(|slot| !slot.waiters.is_empty()) => {
+                let init = life.init().cloned();
+                self.step(ctid, Step::CloneHold, Action::Hold { init })
+            }
+            Due::Nothing => Next::Rest,
+            Due::Settle => Next::Settle,
+            Due::Redeclare => Next::Over,
+            Due::Pass(state) => Next::Note(Finding { topic: Topic::Passed, state, standing: life.standing.clone() }),
+            Due::Repair(step, leftover) => Next::Take(step.repair(), Action::Repair { leftover }, Reason::Interrupted),
+            Due::Take(Step::DefineClone) => self.next_clone(ctid),
+            Due::Take(Step::RunStart) if self.blocker(life).is_some() => Next::Rest,
+            Due::Take(step) => match action(life, &step) {
+                Some(action) => self.step(ctid, step, action),
+                // What the step rests on is no longer there; the step that brings it is due again once that is noted.
+                None => init_lost(life).map_or(Next::Over, Next::Note),
+            },
+        }
+    }
+
+    /// A source that is held down: it stays so while a clone wants it, then it is released, whatever became of the clones.
+    fn next_held(&mut self, ctid: Ctid) -> Next {
+        let clones = self.dependents.get(&ctid).into_iter().flatten();
+        let wanted = clones.filter_map(|clone| self.slots.get(clone)).any(|slot| {
+            let Ok(life) = &slot.life else { return false };
+            let in_doubt = life.open().is_some_and(|(_, _, intent)| intent.step.step == Step::DefineClone);
+            let goes_on = !matches!(slot.phase, Phase::Over) && life.standing == Standing::Active && self.others_done(life, ctid);
+            self.source_of(life) == Some(ctid) && !life.record(&Step::DefineClone).done && (in_doubt || goes_on)
+        });
+        let Some(life) = self.life(ctid) else { return Next::Over };
+        match (wanted, life.record(&Step::CloneHold).done) {
+            (true, true) => Next::Rest,
+            (true, false) => {
+                let init = life.init().cloned();
+                self.step(ctid, Step::CloneHold, Action::Hold { init })
+            }
+            (false, _) => self.step(ctid, Step::CloneRelease, Action::Release),
+        }
+    }
+
+    /// A clone that is to be made: its source must be `Done`, then held, and copied to one clone at a time.
+    fn next_clone(&mut self, ctid: Ctid) -> Next {
+        let Some(life) = self.life(ctid) else { return Next::Over };
+        let Some(source) = self.source_of(life) else { return Next::Over };
+        if !self.others_done(life, source) {
+            return Next::Rest;
+        }
+        let Some(slot) = self.slots.get(&source) else { return Next::Over };
+        let Ok(origin) = &slot.life else { return Next::Over };
+        let incarnation = origin.incarnation();
+        let held = origin.is_held() && origin.open().is_none() && origin.state() == State::Volumed;
+        let done = origin.state() == State::Done && origin.standing == Standing::Active;
+        let free = slot.cloning.is_none_or(|clone| clone == ctid);
+        if held && free {
+            self.slot(source).cloning = Some(ctid);
+            return self.step(ctid, Step::DefineClone, Action::Clone { source, incarnation });
+        }
+        if (done || held) && self.slot(source).waiters.insert(ctid) {
+            self.wake(source);
+        }
+        Next::Rest
+    }
+
+    fn next_down(&mut self, ctid: Ctid) -> Next {
+        let Some(life) = self.life(ctid) else { return Next::Over };
+        if !life.may_exist() {
+            return Next::Over;
+        }
+        match &life.standing {
+            Standing::Quarantined(quarantine) if matches!(quarantine.reason, QuarantineReason::Gone | QuarantineReason::Foreign) => {
+                let topic = Topic::Forgotten { seen: quarantine.evidence.clone() };
+                return Next::Note(Finding { topic, state: State::Declared, standing: Standing::Active });
+            }
+            // Without proof that it is ours it is not destroyed.
+            Standing::Quarantined(quarantine)
+                if matches!(quarantine.reason, QuarantineReason::MarkMissing | QuarantineReason::JournalOlder) =>
+            {
+                return Next::Over;
+            }
+            Standing::Active | Standing::Waiting(_) | Standing::Failed { .. } | Standing::Quarantined(_) => {}
+        }
+        let dependents = self.dependents.get(&ctid).into_iter().flatten().filter_map(|other| self.slots.get(other));
+        let dependents_left = dependents.into_iter().any(|slot| {
+            let Ok(other) = &slot.life else { return false };
+            other.may_exist() && !matches!(slot.phase, Phase::Over)
+        });
+        if dependents_left {
+            return Next::Rest;
+        }
+        let stopped = life.record(&Step::DownStop).done;
+        if stopped {
+            self.step(ctid, Step::DownDestroy, Action::Destroy)
+        } else {
+            let init = life.init().cloned();
+            self.step(ctid, Step::DownStop, Action::Stop { init })
+        }
+    }
+
+    /// The first container that keeps this one from its regular start.
+    pub(super) fn blocker(&self, life: &Life) -> Option<Ctid> {
+        life.spec.depends_on.iter().copied().find(|&on| !self.is_done(on))
+    }
+
+    /// Whether everything a clone depends on, other than its source, is done.
+    fn others_done(&self, life: &Life, source: Ctid) -> bool {
+        life.spec.depends_on.iter().all(|&on| on == source || self.is_done(on))
+    }
+
+    fn is_done(&self, ctid: Ctid) -> bool {
+        // A dependency that does not belong to this run was there when the run was planned.
+        let Some(slot) = self.slots.get(&ctid) else { return true };
+        slot.life.as_ref().is_ok_and(|life| {
+            life.state() == State::Done
+                && life.standing == Standing::Active
+                && life.open().is_none()
+                && !life.is_held()
+                && slot.sight.is_none()
+        })
+    }
+
+    fn step(&self, ctid: Ctid, step: Step, action: Action) -> Next {
+        let Some(life) = self.life(ctid) else { return Next::Over };
+        let reason = match life.record(&step).past {
+            Past::Untried => Reason::First,
+            Past::Failed(after) => Reason::Retry { after },
+            Past::CutOff => Reason::Interrupted,
+            Past::Lost => Reason::Lost,
+            Past::Asked => Reason::Asked,
+        };
+        Next::Take(step.id(), action, reason)
+    }
+
+    fn take(&mut self, ctid: Ctid, step: StepId, action: Action, reason: Reason, now: &Now, out: &mut Outbox) {
+        let token = self.orders.dice.token();
+        let run = self.orders.run;
+        let Some(life) = self.life(ctid) else { return };
+        let record = life.record(&step.step);
+        let attempt = if step.repair { record.repairs } else { record.intents } + 1;
+        let deadline = now.moment.after(limits::timeout(&step, &life.spec));
+        let (incarnation, generation, state) = (life.incarnation(), life.generation, life.state());
+        let intent = Intent { run, ctid, incarnation, generation, state, step, attempt, reason, deadline, token, action };
+        let effect = Effect { intent: intent.clone(), spec: life.spec.clone(), mark: self.mark(life) };
+        self.slot(ctid).phase = Phase::Beginning(Box::new(intent));
+        self.in_flight += 1;
+        out.put(Request::Begin(Box::new(effect)));
+    }
+
+    fn settle(&mut self, ctid: Ctid, out: &mut Outbox) {
+        let Some(life) = self.life(ctid) else { return };
+        let Some((seq, epoch, intent)) = life.open().cloned() else { return };
+        let effect = Effect { intent, spec: life.spec.clone(), mark: self.mark(life) };
+        self.slot(ctid).phase = Phase::Settling;
+        self.in_flight += 1;
+        out.put(Request::Settle(Box::new(Doubt { seq, epoch, effect })));
+    }
+
+    pub(super) fn note(&mut self, ctid: Ctid, finding: Finding, now: &Now, out: &mut Outbox) {
+        let run = self.orders.run;
+        let slot = self.slot(ctid);
+        slot.phase = Phase::Recording;
+        let Ok(life) = &slot.life else { return };
+        let note = Note {
+            run,
+            ctid,
+            incarnation: life.incarnation(),
+            generation: life.generation,
+            topic: finding.topic,
+            state: finding.state,
+            standing: finding.standing,
+            at: now.wall,
+        };
+        self.pending += 1;
+        out.put(Request::Record(Fact::Noted(Box::new(note))));
+    }
+
+    pub(super) fn mark(&self, life: &Life) -> Mark {
+        Mark {
+            journal: self.orders.journal,
+            fleet: life.fleet.clone(),
+            ctid: life.ctid(),
+            incarnation: life.incarnation(),
+            epoch: self.orders.epoch,
+        }
+    }
+}
+
+/// What a step does, from the spec and from what earlier steps brought; `None` if what it rests on is missing.
+fn action(life: &Life, step: &Step) -> Option<Action> {
+    let idmap = || life.proofs().finalization().map(|finalization| finalization.idmap().clone());
+    let init = || life.init().cloned();
+    Some(match step {
+        Step::DefineCreate => Action::Create { template: life.template },
+        Step::DefineMark => Action::Mark,
+        Step::ConfigureSet => Action::Configure,
+        Step::FinalizeStart => Action::Start { purpose: StartPurpose::Finalize, idmap: life.spec.idmap.clone(), sources: Vec::new() },
+        Step::FinalizeIdmap => Action::ReadIdmap { init: init()? },
+        Step::FinalizeStop | Step::DownStop => Action::Stop { init: init() },
+        Step::VolumePrepare(name) => {
+            let mount = life.spec.mounts.iter().find(|mount| mount.volume.name == *name)?;
+            Action::Prepare { volume: mount.volume.clone(), idmap: idmap()? }
+        }
+        Step::VolumeAttach(target) => {
+            let mount = life.spec.mounts.iter().find(|mount| mount.at == *target)?.clone();
+            let source = life.sources().iter().find(|source| source.volume == mount.volume.name)?.clone();
+            Action::Attach { mount, source, idmap: idmap()? }
+        }
+        Step::VolumeDetach(target) => Action::Detach { mount: life.spec.mounts.iter().find(|mount| mount.at == *target)?.clone() },
+        Step::RunStart => Action::Start { purpose: StartPurpose::Run, idmap: idmap()?, sources: life.sources().to_vec() },
+        Step::RunReady => Action::AwaitReady { init: init()? },
+        Step::FeatureApply(_) | Step::ApplicationRun => Action::RunScript { init: init()? },
+        Step::HealthCheck(_) => Action::AskHealth { init: init()? },
+        Step::AutostartSet => Action::SetAutostart,
+        Step::DownDestroy => Action::Destroy,
+        Step::CloneHold => Action::Hold { init: init() },
+        Step::CloneRelease => Action::Release,
+        // Needs its source, which only the engine knows; see `next_clone`.
+        Step::DefineClone => return None,
+    })
+}
+
+/// The note that the recorded init is gone; `None` if none was recorded.
+fn init_lost(life: &Life) -> Option<Finding> {
+    let recorded = life.init()?.clone();
+    let state = if life.state() > State::Volumed { State::Volumed } else { life.state() };
+    Some(Finding { topic: Topic::InitLost { recorded, found: None }, state, standing: life.standing.clone() })
+}

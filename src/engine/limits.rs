@@ -1,0 +1,111 @@
+//! Every limit of the engine: how many at once, how often again, how long.
+//!
+//! Each has a name and a reason. Not here: limits of the host's own work (output sizes, signal waits).
+
+use std::time::Duration;
+
+use crate::ids::{Step, StepId};
+use crate::machine::FailureClass;
+use crate::manifest::{Script, Spec};
+
+/// How often a step of the host may fail before its container counts as failed. Three: once for a passing fault, once for one
+/// that takes a moment, and a third to be sure.
+pub const FAILURES_MAX: u32 = 3;
+/// How often a step may be cut off by a crash before its container is quarantined. Larger, because a crash says nothing
+/// about the step; finite, because a step that brings the host down would otherwise do so for ever.
+pub const CUT_OFFS_MAX: u32 = 20;
+/// How often a probe may answer that it cannot tell.
+pub const UNKNOWNS_MAX: u32 = 3;
+/// The first wait after a failure; each further one is twice as long.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+/// The longest wait after a failure.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// The wait until a lock that was found held is tried again. Short: most holders are shims about to end.
+pub const LOCK_RETRY: Duration = Duration::from_millis(100);
+/// How long a lock is waited for before its container counts as waiting in this run.
+pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
+/// How many effects at once, if the person says nothing.
+pub const JOBS_DEFAULT: usize = 4;
+
+const CREATE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(90);
+const EDIT_TIMEOUT: Duration = Duration::from_secs(30);
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// What a health check or readiness gets beyond its own sum, so that the answer can still be written.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// How long one attempt of `step` may take.
+pub fn timeout(step: &StepId, spec: &Spec) -> Duration {
+    match &step.step {
+        Step::DefineCreate | Step::DefineClone | Step::DownDestroy => CREATE_TIMEOUT,
+        Step::FinalizeStart | Step::RunStart => START_TIMEOUT,
+        Step::FinalizeStop | Step::CloneHold | Step::DownStop => STOP_TIMEOUT,
+        Step::VolumePrepare(_) => PREPARE_TIMEOUT,
+        Step::DefineMark
+        | Step::CloneRelease
+        | Step::ConfigureSet
+        | Step::FinalizeIdmap
+        | Step::VolumeAttach(_)
+        | Step::VolumeDetach(_)
+        | Step::AutostartSet => EDIT_TIMEOUT,
+        Step::RunReady => spec.ready.timeout + SLACK,
+        Step::FeatureApply(_) | Step::ApplicationRun => script(&step.step, spec).map_or(EDIT_TIMEOUT, |script| script.timeout),
+        Step::HealthCheck(name) => {
+            let check = spec.health.iter().find(|check| check.name == *name);
+            check.map_or(EDIT_TIMEOUT, |check| (check.timeout + check.interval) * (check.retries + 1) + SLACK)
+        }
+    }
+}
+
+/// How often `step` may fail with `class`.
+pub fn failures_max(step: &StepId, class: &FailureClass, spec: &Spec) -> u32 {
+    if let Some(script) = script(&step.step, spec) {
+        return script.retries.saturating_add(1);
+    }
+    // A health check asks as often as its spec says within one attempt, and readiness until its deadline.
+    let asks_by_itself = matches!(step.step, Step::HealthCheck(_) | Step::RunReady);
+    match class {
+        FailureClass::InitLost => FAILURES_MAX,
+        FailureClass::Transient | FailureClass::Timeout if !asks_by_itself => FAILURES_MAX,
+        FailureClass::Transient
+        | FailureClass::Timeout
+        | FailureClass::Permanent
+        | FailureClass::Drift { .. }
+        | FailureClass::Wait(_)
+        | FailureClass::MarkMissing
+        | FailureClass::Undead
+        | FailureClass::JournalOlder => 1,
+    }
+}
+
+/// The wait after the `failures`-th failure, before jitter.
+pub fn backoff(failures: u32) -> Duration {
+    BACKOFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MAX)
+}
+
+/// The script that a step runs.
+pub fn script<'a>(step: &Step, spec: &'a Spec) -> Option<&'a Script> {
+    match step {
+        Step::FeatureApply(name) => spec.features.iter().find(|feature| feature.name == *name).map(|feature| &feature.script),
+        Step::ApplicationRun => spec.application.as_ref(),
+        Step::DefineCreate
+        | Step::DefineClone
+        | Step::DefineMark
+        | Step::CloneHold
+        | Step::CloneRelease
+        | Step::ConfigureSet
+        | Step::FinalizeStart
+        | Step::FinalizeIdmap
+        | Step::FinalizeStop
+        | Step::VolumePrepare(_)
+        | Step::VolumeAttach(_)
+        | Step::VolumeDetach(_)
+        | Step::RunStart
+        | Step::RunReady
+        | Step::HealthCheck(_)
+        | Step::AutostartSet
+        | Step::DownStop
+        | Step::DownDestroy => None,
+    }
+}

@@ -1,0 +1,144 @@
+//! What can be asked of a host that runs containers.
+//!
+//! A host carries out recorded effects and answers questions; it decides nothing. It never touches what does not bear the
+//! effect's mark. No method has a default body: a host that cannot do something says so in the report. Not here: retries,
+//! order, recovery (`engine`), and writing to the journal (`driver`).
+
+use std::any::Any;
+
+use phoenix_journal::{JournalId, Recorded};
+
+use crate::ids::{Ctid, Now};
+use crate::machine::{Report, Wait};
+use crate::plan::{Doubt, Effect, Observation};
+
+/// A backend. All methods may block; they are called from worker threads, several at once for different containers.
+pub trait Host: Send + Sync {
+    /// Which backend this is.
+    fn kind(&self) -> HostKind;
+
+    /// What a journal made here belongs to.
+    fn territory(&self) -> Result<Territory, HostError>;
+
+    /// Makes the host recognisable for `journal` (sentinel file, runtime directories). Called with the journal's lock held
+    /// before a run's first effect; does nothing when it was done before.
+    fn settle_in(&self, journal: &JournalId) -> Result<(), HostError>;
+
+    /// What time it is: wall time, boot id and milliseconds since boot.
+    fn now(&self) -> Result<Now, HostError>;
+
+    /// Looks at the given containers in one pass, without changing anything and without a process per container. Fails if the
+    /// host cannot prove that it is the one `journal` was made on (an unmounted directory must not look like an empty fleet).
+    fn observe(&self, journal: Option<&JournalId>, ctids: &[Ctid]) -> Result<Observation, HostError>;
+
+    /// Takes the locks of the given containers, in the order given, without waiting.
+    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError>;
+
+    /// Carries out one recorded effect under its locks and reports after the effect is durable. Checks the mark first.
+    /// Never panics on what it finds; what cannot be told is [`crate::machine::StepResult::Unknown`].
+    fn carry_out(&self, effect: Recorded<Effect>, lease: Lease) -> Report;
+
+    /// Finds out what became of an intent without outcome: waits for its shim and orphans within the old deadline, takes the
+    /// result they left, else looks at the world. Changes nothing, except that it ends orphans whose deadline has passed.
+    fn settle(&self, doubt: &Doubt, watch: &dyn Watch) -> Report;
+}
+
+/// Where a host says what it is waiting for.
+pub trait Watch: Sync {
+    /// The call is still waiting, for this.
+    fn waiting(&self, wait: Wait);
+}
+
+/// The backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKind {
+    /// Plain LXC.
+    Lxc,
+    /// Proxmox VE.
+    Pct,
+    /// The simulator.
+    Sim,
+}
+
+impl HostKind {
+    /// All backends.
+    pub const ALL: [Self; 3] = [Self::Lxc, Self::Pct, Self::Sim];
+
+    /// The backend's name on the command line and in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lxc => "lxc",
+            Self::Pct => "pct",
+            Self::Sim => "sim",
+        }
+    }
+}
+
+/// What a journal belongs to: one kind of host, one node, one container directory on one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Territory {
+    /// The backend.
+    pub kind: HostKind,
+    /// `/etc/machine-id`, or the simulator's name.
+    pub node: String,
+    /// The container directory.
+    pub directory: std::path::PathBuf,
+    /// The device number of the file system it is on.
+    pub device: u64,
+}
+
+/// The locks of one or two containers. Dropping it lets go of them, unless a shim holds them too.
+pub struct Lease {
+    /// The locked descriptors, in the order they were taken; empty where locks are not files.
+    pub files: Vec<std::fs::File>,
+    /// Whatever else is to be kept until the effect is done.
+    pub keep: Option<Box<dyn Any + Send>>,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody holds it.
+    #[error("container {ctid} is locked by process {} ({})", holder_pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()), holder_command)]
+    Busy {
+        /// The container.
+        ctid: Ctid,
+        /// The process, if it could be found.
+        holder_pid: Option<u32>,
+        /// Its command, or what is known of it.
+        holder_command: String,
+    },
+    /// Locks cannot be taken here.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// Why a host cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A program or file of the host is missing or does not work.
+    #[error("{what}; {remedy}")]
+    Unusable {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The host is not the one the journal was made on.
+    #[error("this is not the host the journal belongs to: {what}; {remedy}")]
+    NotOurs {
+        /// What differs.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The operating system refused something.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried, as `read /etc/machine-id`.
+        what: String,
+        /// The operating system's word.
+        #[source]
+        source: std::io::Error,
+    },
+}

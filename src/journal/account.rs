@@ -1,0 +1,106 @@
+//! The journal's account: entries in, lives and runs out.
+//!
+//! One bad stream never holds up another: what cannot be read about a container is an error of that container alone. Not
+//! here: reading only what a status needs (`snapshot`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use phoenix_journal::{Digest, Entry};
+
+use crate::ids::{Ctid, RunId};
+use crate::machine::{Fact, Life, OutOfTurn, RunClosed, RunCommand, RunEnd, RunOpened};
+use crate::manifest::{Feature, Script, Spec};
+
+/// All that a journal says.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// Every container that was ever declared; an error where the entries say what cannot be.
+    pub lives: BTreeMap<Ctid, Result<Life, OutOfTurn>>,
+    /// Every run, in the order in which they began.
+    pub runs: Vec<RunRecord>,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRecord {
+    /// How it began.
+    pub opened: RunOpened,
+    /// How it ended; nothing if it was killed, or is going on.
+    pub end: Option<RunEnd>,
+}
+
+impl Account {
+    /// Folds a journal's entries, in order.
+    pub fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
+        let mut account = Self::default();
+        for entry in entries {
+            account.take(&entry);
+        }
+        account
+    }
+
+    /// The newest run that names a container; only it counts.
+    pub fn newest_run(&self, ctid: Ctid) -> Option<&RunRecord> {
+        self.runs.iter().rev().find(|run| run.opened.command != RunCommand::Retry && run.opened.containers.contains_key(&ctid))
+    }
+
+    /// A run by its id.
+    pub fn run(&self, id: RunId) -> Option<&RunRecord> {
+        self.runs.iter().find(|run| run.opened.run == id)
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        if entry.stream.machine == super::RUN {
+            // A run that cannot be read names no containers; theirs are read all the same.
+            if let Ok(recorded) = entry.mint::<Fact>() {
+                self.take_run(recorded.into_inner());
+            }
+            return;
+        }
+        // A stream whose name is no container id cannot come from this program; `journal verify` reports it.
+        let Ok(ctid) = entry.stream.stream.parse::<Ctid>() else { return };
+        let life = match (self.lives.remove(&ctid), entry.mint::<Fact>()) {
+            (Some(Err(why)), _) => Err(why),
+            (_, Err(error)) => Err(OutOfTurn::Order { what: format!("entry {} cannot be read: {error}", entry.seq) }),
+            (Some(Ok(life)), Ok(fact)) => life.learn(fact),
+            (None, Ok(fact)) => match fact.into_inner() {
+                Fact::Declared(declaration) => Ok(Life::declared(&declaration)),
+                Fact::Intended(..) | Fact::Outcome(_) | Fact::Noted(_) | Fact::RunOpened(_) | Fact::RunClosed(_) => {
+                    Err(OutOfTurn::Order { what: format!("entry {} speaks of a container that was never declared", entry.seq) })
+                }
+            },
+        };
+        self.lives.insert(ctid, life);
+    }
+
+    fn take_run(&mut self, fact: Fact) {
+        match fact {
+            Fact::RunOpened(opened) => self.runs.push(RunRecord { opened: *opened, end: None }),
+            Fact::RunClosed(RunClosed { run, end, at: _ }) => {
+                if let Some(known) = self.runs.iter_mut().find(|known| known.opened.run == run) {
+                    known.end = Some(end);
+                }
+            }
+            Fact::Declared(_) | Fact::Intended(..) | Fact::Outcome(_) | Fact::Noted(_) => {}
+        }
+    }
+}
+
+/// A spec with the texts of its scripts, which the journal keeps by digest; `None` if one is missing.
+pub fn with_texts(spec: &Spec, mut text: impl FnMut(&Digest) -> Option<Vec<u8>>) -> Option<Spec> {
+    let mut fill = |script: &Script| -> Option<Script> {
+        let text = match &script.text {
+            Some(text) => Arc::clone(text),
+            None => Arc::from(text(&script.digest)?),
+        };
+        Some(Script { text: Some(text), ..script.clone() })
+    };
+    let features = spec.features.iter().map(|feature| Some(Feature { name: feature.name.clone(), script: fill(&feature.script)? }));
+    let features = features.collect::<Option<Vec<_>>>()?;
+    let application = match &spec.application {
+        Some(script) => Some(fill(script)?),
+        None => None,
+    };
+    Some(Spec { features, application, ..spec.clone() })
+}

@@ -1,0 +1,429 @@
+//! A container's life: all that the journal says of it, folded into one value, and the step that is due.
+//!
+//! The one fold for history and for what is being recorded now: a resumed run knows exactly what an uninterrupted one would
+//! know. Nothing is learned here that is not committed. Not here: scheduling, time, and what the host looks like.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use phoenix_journal::{Digest, Epoch, Recorded, Seq};
+
+use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, StepId, Wall};
+use crate::manifest::Spec;
+use crate::plan::{Init, Intent, Source, steps_into};
+
+use super::any::{AnyContainer, OutOfTurn, Proofs};
+use super::evidence::Subject;
+use super::line::{Decision, Declaration, Fact, Note, Topic};
+use super::outcome::{Evidence, Failure, Outcome, Prepared, StepResult};
+use super::standing::Standing;
+
+/// All that the journal says of one container. Made by [`Life::declared`] from a declaration, carried on by
+/// [`Life::learn`] with each fact that follows, in the order of the journal.
+#[derive(Debug)]
+pub struct Life {
+    /// The fleet that it belongs to.
+    pub fleet: FleetName,
+    /// What it is to be.
+    pub spec: Arc<Spec>,
+    /// The number of that spec.
+    pub generation: Generation,
+    /// BLAKE3 of the template as it was when this spec was declared, where templates are files.
+    pub template: Option<Digest>,
+    /// The run that touched it last.
+    pub run: RunId,
+    /// Whether it goes on.
+    pub standing: Standing,
+    /// Since when state and standing are what they are.
+    pub since: Wall,
+    /// The last failure, whether or not it still matters.
+    pub last_failure: Option<(StepId, Failure)>,
+    container: AnyContainer,
+    proofs: Proofs,
+    steps: BTreeMap<Step, Record>,
+    sources: Vec<Source>,
+    init: Option<Init>,
+    open: Option<(Seq, Epoch, Intent)>,
+    held: bool,
+    ended: bool,
+}
+
+/// What became of one step so far, in this incarnation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Intents of it, counted before acting.
+    pub intents: u32,
+    /// Intents of its repair.
+    pub repairs: u32,
+    /// Failures since the last new budget.
+    pub failures: u32,
+    /// Attempts cut off by a crash since the last new budget; they have a limit of their own.
+    pub cut_off: u32,
+    /// Whether what it achieves holds.
+    pub done: bool,
+    /// What it left when it happened in part.
+    pub leftover: Option<String>,
+    /// Why the next attempt would not be the first.
+    pub past: Past,
+}
+
+/// What the last attempt of a step came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Past {
+    /// There was none.
+    #[default]
+    Untried,
+    /// It failed, with this message.
+    Failed(String),
+    /// It was cut off.
+    CutOff,
+    /// It was a success that no longer holds.
+    Lost,
+    /// A person asked for another.
+    Asked,
+}
+
+/// What is due for a container that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing: it is `Done`.
+    Nothing,
+    /// An intent has no outcome: find out what became of it.
+    Settle,
+    /// Take this step.
+    Take(Step),
+    /// Put right what this step left, then take it again.
+    Repair(Step, String),
+    /// All steps of this state hold: note it.
+    Pass(State),
+    /// The incarnation is over: a new one has to be declared.
+    Redeclare,
+}
+
+impl Life {
+    /// The life that a declaration begins.
+    pub fn declared(declaration: &Declaration) -> Self {
+        let subject = Subject::new(declaration.ctid, declaration.incarnation);
+        Self {
+            fleet: declaration.fleet.clone(),
+            spec: Arc::clone(&declaration.spec),
+            generation: declaration.generation,
+            template: declaration.template,
+            run: declaration.run,
+            standing: declaration.standing.clone(),
+            since: declaration.at,
+            last_failure: None,
+            container: AnyContainer::declare(subject),
+            proofs: Proofs::default(),
+            steps: BTreeMap::new(),
+            sources: Vec::new(),
+            init: None,
+            open: None,
+            held: false,
+            ended: false,
+        }
+    }
+
+    /// Takes in the next fact of this container. An error means that the journal says something that cannot be; the life is
+    /// lost with it, because nothing can be built on it.
+    pub fn learn(self, recorded: Recorded<Fact>) -> Result<Self, OutOfTurn> {
+        let (seq, epoch) = (recorded.seq(), recorded.epoch());
+        match recorded.part::<Outcome>() {
+            Ok(outcome) => self.learn_outcome(&outcome),
+            Err(fact) => match fact.into_inner() {
+                Fact::Declared(declaration) => self.learn_declaration(*declaration),
+                Fact::Intended(intent, at) => self.begun(seq, epoch, *intent, at),
+                Fact::Noted(note) => self.learn_note(*note),
+                Fact::Outcome(_) => Err(order("an outcome is proof only as a recorded outcome".to_owned())),
+                Fact::RunOpened(_) | Fact::RunClosed(_) => Err(order("a run's entry stands in a container's stream".to_owned())),
+            },
+        }
+    }
+
+    /// Takes in that an intent was recorded: as it was read back, or as it was just written.
+    pub fn begun(mut self, seq: Seq, epoch: Epoch, intent: Intent, at: Wall) -> Result<Self, OutOfTurn> {
+        if self.open.is_some() || intent.incarnation != self.incarnation() {
+            return Err(order(format!("entry {seq} begins {} while another step is open or in another incarnation", intent.step)));
+        }
+        let record = self.steps.entry(intent.step.step.clone()).or_default();
+        let count = if intent.step.repair { &mut record.repairs } else { &mut record.intents };
+        *count = intent.attempt;
+        self.held |= intent.step == Step::CloneHold.id();
+        self.run = intent.run;
+        self.open = Some((seq, epoch, intent));
+        self.turn(Standing::Active, at, None);
+        Ok(self)
+    }
+
+    /// The container's number.
+    pub fn ctid(&self) -> Ctid {
+        self.container.subject().ctid()
+    }
+
+    /// Which physical container.
+    pub fn incarnation(&self) -> Incarnation {
+        self.container.subject().incarnation()
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.container.state()
+    }
+
+    /// The intent without outcome, with its place in the journal.
+    pub fn open(&self) -> Option<&(Seq, Epoch, Intent)> {
+        self.open.as_ref()
+    }
+
+    /// Whether a clone holds it down: from the intent of `clone.hold` to the outcome of `clone.release`.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Whether the incarnation is over.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether anything of this incarnation may lie on the host.
+    pub fn may_exist(&self) -> bool {
+        !self.ended
+            && (self.state() != State::Declared || self.steps.keys().any(|step| matches!(step, Step::DefineCreate | Step::DefineClone)))
+    }
+
+    /// The init that was recorded and, as far as the journal knows, lives.
+    pub fn init(&self) -> Option<&Init> {
+        self.init.as_ref()
+    }
+
+    /// The evidence of this incarnation.
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    /// The directories that were prepared.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// What became of a step so far.
+    pub fn record(&self, step: &Step) -> Record {
+        self.steps.get(step).cloned().unwrap_or_default()
+    }
+
+    /// All steps that were ever intended in this incarnation.
+    pub fn records(&self) -> &BTreeMap<Step, Record> {
+        &self.steps
+    }
+
+    /// What is due next on the way to `Done`, standing apart.
+    pub fn due(&self) -> Due {
+        if self.open.is_some() {
+            return Due::Settle;
+        }
+        if self.ended {
+            return Due::Redeclare;
+        }
+        let Some(next) = self.state().next() else { return Due::Nothing };
+        for step in steps_into(next, &self.spec) {
+            match self.steps.get(&step) {
+                Some(Record { leftover: Some(leftover), .. }) => return Due::Repair(step, leftover.clone()),
+                Some(Record { done: true, .. }) => {}
+                Some(_) | None => return Due::Take(step),
+            }
+        }
+        Due::Pass(next)
+    }
+
+    /// The state after `step` succeeds: the next one if it was the last that was missing.
+    pub fn after(&self, step: &StepId) -> State {
+        if step.repair {
+            return self.state();
+        }
+        match (&step.step, self.state().next()) {
+            (Step::CloneHold, _) => State::Volumed,
+            (Step::DownDestroy, _) => State::Declared,
+            (_, Some(next)) => {
+                let mut missing = steps_into(next, &self.spec).into_iter().filter(|wanted| !self.record(wanted).done);
+                if missing.next().as_ref() == Some(&step.step) && missing.next().is_none() { next } else { self.state() }
+            }
+            (_, None) => self.state(),
+        }
+    }
+
+    fn learn_declaration(mut self, declaration: Declaration) -> Result<Self, OutOfTurn> {
+        if declaration.incarnation != self.incarnation() {
+            if self.state() != State::Declared {
+                return Err(order(format!("a new incarnation is declared while the old one is {}", self.state())));
+            }
+            let last_failure = self.last_failure.take();
+            return Ok(Self { last_failure, ..Self::declared(&declaration) });
+        }
+        self.fleet = declaration.fleet;
+        self.spec = declaration.spec;
+        self.generation = declaration.generation;
+        self.template = declaration.template;
+        self.run = declaration.run;
+        self.turn(declaration.standing, declaration.at, None);
+        Ok(self)
+    }
+
+    fn learn_outcome(mut self, recorded: &Recorded<Outcome>) -> Result<Self, OutOfTurn> {
+        let outcome = recorded.get();
+        match self.open.take() {
+            Some((seq, _, intent)) if seq == outcome.intent && intent.step == outcome.step => {}
+            Some(_) | None => return Err(order(format!("entry {} closes an intent that is not open", recorded.seq()))),
+        }
+        self.run = outcome.run;
+        self.proofs.take(recorded);
+        self.count(outcome);
+        let entered = (outcome.state != self.state()).then_some(outcome.state);
+        self.enter(entered)?;
+        self.turn(outcome.standing.clone(), outcome.at, entered);
+        Ok(self)
+    }
+
+    /// Books the result on the step.
+    fn count(&mut self, outcome: &Outcome) {
+        let step = outcome.step.step.clone();
+        let repair = outcome.step.repair;
+        let record = self.steps.entry(step.clone()).or_default();
+        match &outcome.result {
+            StepResult::Done(evidence) => {
+                record.leftover = None;
+                if repair {
+                    record.past = Past::CutOff;
+                } else {
+                    record.done = true;
+                    self.hold_true(&step, evidence);
+                }
+            }
+            StepResult::Failed(failure) => {
+                record.failures += 1;
+                record.past = Past::Failed(failure.message.clone());
+                self.last_failure = Some((outcome.step.clone(), failure.clone()));
+            }
+            StepResult::Partial { leftover } => {
+                record.cut_off += 1;
+                record.past = Past::CutOff;
+                record.leftover = Some(leftover.clone());
+            }
+            StepResult::Absent | StepResult::Interrupted => {
+                record.cut_off += 1;
+                record.past = Past::CutOff;
+            }
+            // The standing that comes with these says what happens; the step itself is where it was.
+            StepResult::Foreign { .. } | StepResult::Gone | StepResult::Unknown { .. } => record.past = Past::CutOff,
+        }
+    }
+
+    /// What a success means for the container as a whole.
+    fn hold_true(&mut self, step: &Step, evidence: &Evidence) {
+        match evidence {
+            Evidence::Started { init, .. } => self.init = Some(init.clone()),
+            Evidence::Stopped => self.init = None,
+            Evidence::Held => self.lose_live(),
+            Evidence::Released => {
+                self.held = false;
+                // Each hold is a step of its own: the next clone holds and releases again.
+                for step in [Step::CloneHold, Step::CloneRelease] {
+                    self.steps.entry(step).or_default().done = false;
+                }
+            }
+            Evidence::Prepared(Prepared { source, .. }) => {
+                self.sources.retain(|known| known.volume != source.volume);
+                self.sources.push(source.clone());
+            }
+            Evidence::Destroyed => {
+                self.ended = true;
+                self.held = false;
+                self.init = None;
+            }
+            Evidence::Created { .. }
+            | Evidence::Cloned { .. }
+            | Evidence::Marked
+            | Evidence::Configured { .. }
+            | Evidence::Idmap { .. }
+            | Evidence::Attached(_)
+            | Evidence::Detached
+            | Evidence::Ready { .. }
+            | Evidence::Ran { .. }
+            | Evidence::Healthy { .. }
+            | Evidence::AutostartSet { .. }
+            | Evidence::Repaired => {}
+        }
+        debug_assert!(!matches!(step, Step::FinalizeStop) || self.init.is_none(), "a stopped container has no init");
+    }
+
+    fn learn_note(mut self, note: Note) -> Result<Self, OutOfTurn> {
+        self.run = note.run;
+        match &note.topic {
+            Topic::Passed | Topic::Standing => {}
+            Topic::InitLost { .. } => self.lose_live(),
+            Topic::Decided(decision) => self.decide(decision),
+            Topic::Forgotten { .. } => {
+                self.ended = true;
+                self.held = false;
+                self.init = None;
+                self.open = None;
+            }
+        }
+        let entered = (note.state != self.state()).then_some(note.state);
+        self.enter(entered)?;
+        self.turn(note.standing, note.at, entered);
+        Ok(self)
+    }
+
+    fn decide(&mut self, decision: &Decision) {
+        match decision {
+            Decision::NewBudget { step } => {
+                let meant = |known: &Step| step.as_ref().is_none_or(|wanted| wanted.step == *known);
+                for (_, record) in self.steps.iter_mut().filter(|(known, _)| meant(known)) {
+                    record.failures = 0;
+                    record.cut_off = 0;
+                }
+            }
+            Decision::Rerun { step } => {
+                let record = self.steps.entry(step.step.clone()).or_default();
+                *record = Record { failures: 0, cut_off: 0, past: Past::Asked, ..record.clone() };
+            }
+            // A skip is recorded as an outcome of its own; a mark is written again by its step.
+            Decision::Skip { .. } => {}
+            Decision::Remark => {
+                let record = self.steps.entry(Step::DefineMark).or_default();
+                record.past = Past::Asked;
+            }
+        }
+    }
+
+    /// What rested on the living init is to be done again; what scripts achieved stays.
+    fn lose_live(&mut self) {
+        self.init = None;
+        self.proofs.drop_live();
+        for (step, record) in &mut self.steps {
+            if record.done && (step.is_volatile() || matches!(step, Step::HealthCheck(_))) {
+                record.done = false;
+                record.past = Past::Lost;
+            }
+        }
+    }
+
+    fn enter(&mut self, entered: Option<State>) -> Result<(), OutOfTurn> {
+        let Some(state) = entered else { return Ok(()) };
+        let subject = self.container.subject();
+        let container = std::mem::replace(&mut self.container, AnyContainer::declare(subject));
+        self.container = container.enter(state, &self.proofs, &self.spec)?;
+        Ok(())
+    }
+
+    fn turn(&mut self, standing: Standing, at: Wall, entered: Option<State>) {
+        if entered.is_some() || self.standing.name() != standing.name() {
+            self.since = at;
+        }
+        self.standing = standing;
+    }
+}
+
+fn order(what: String) -> OutOfTurn {
+    OutOfTurn::Order { what }
+}

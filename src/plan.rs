@@ -1,0 +1,12 @@
+//! Wanted against observed: which steps a container needs, in which order, and what each of them does.
+//!
+//! Everything here is a value computed from a checked spec; no choice is left to run time. Not here: which step is due
+//! now (that follows from what the journal holds, see `machine` and `engine`) and how a step is carried out (`host`).
+
+mod effect;
+mod observed;
+mod steps;
+
+pub use effect::{Action, Attachment, Doubt, Effect, Init, Intent, Mark, Reason, Source, StartPurpose};
+pub use observed::{ConfigSeen, MountSeen, Observation, Presence, Seen};
+pub use steps::steps_into;
