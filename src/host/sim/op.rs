@@ -200,6 +200,10 @@ impl World {
         }
         if op.done == 0 && !op.let_in {
             if let Some(result) = self.gate(&op.effect) {
+                // An attempt before may have changed all there is to change, and failed before it was durable.
+                if matches!(result, StepResult::Done(_)) {
+                    self.sync(&op.effect);
+                }
                 self.note_held(&op.effect, &result);
                 return Some(Report::bare(result));
             }
