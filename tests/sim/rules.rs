@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phoenix::host::sim::{Damage, Fault, Faults, Progress, Survivors, Tamper, What, When, Where, World, WorldOptions};
+use phoenix::host::sim::{Damage, Fault, Faults, Progress, Sabotage, Survivors, Tamper, What, When, Where, World, WorldOptions};
 use phoenix::ids::{Ctid, Step};
 use phoenix::machine::{Evidence, FailureClass, Report, StepResult, WaitKind};
 use phoenix::plan::{Action, Effect, Presence, Reason};
@@ -278,7 +278,7 @@ fn a_stranger_on_the_id_is_foreign_to_create_and_safe_from_destroy() {
 #[test]
 fn a_host_that_does_not_look_at_marks_does_damage() {
     let mut options = options();
-    options.behaviour.checks_marks = false;
+    options.behaviour.sabotage = Some(Sabotage::BlindToMarks);
     let mut rig = rig_with(options, vec![spec(C)]);
     rig.world.tamper(&Tamper::Stranger(ctid(C)));
     do_step(&mut rig, ctid(C), Step::ConfigureSet);
