@@ -15,6 +15,7 @@
 mod attach;
 mod blot;
 mod clock;
+mod freezer;
 mod job;
 mod lock;
 mod output;
