@@ -136,7 +136,9 @@ mod tests {
     #[test]
     fn sealed_files_cannot_be_written() {
         let file = sealed("x", b"abc").expect("a memfd");
-        assert!(std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file))).is_err()
-            || (&file).write_all(b"x").is_err());
+        assert!(
+            std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file))).is_err()
+                || (&file).write_all(b"x").is_err()
+        );
     }
 }

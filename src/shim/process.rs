@@ -25,7 +25,7 @@ use crate::ids::Token;
 pub(super) const TOKEN_VARIABLE: &str = "PHOENIX_TOKEN";
 /// How long death may take after `SIGKILL` before a process counts as undead: it is then stuck in the kernel, most often in
 /// input or output that does not come back.
-const DEATH_MS_MAX: u64 = 10_000;
+pub(super) const DEATH_MS_MAX: u64 = 10_000;
 /// How often the search is repeated while processes end: children of the dying appear in between.
 const SEARCH_MS: u32 = 50;
 /// How much of a command line is shown.

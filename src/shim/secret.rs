@@ -21,10 +21,7 @@ pub fn resolve(env: &BTreeMap<String, EnvValue>) -> Result<(Variables, Vec<Secre
     resolve_from(env, |name| std::env::var_os(name))
 }
 
-fn resolve_from(
-    env: &BTreeMap<String, EnvValue>,
-    own: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Variables, Vec<Secret>), SecretError> {
+fn resolve_from(env: &BTreeMap<String, EnvValue>, own: impl Fn(&str) -> Option<OsString>) -> Result<(Variables, Vec<Secret>), SecretError> {
     let (mut variables, mut secrets) = (Variables::new(), Vec::new());
     for (variable, value) in env {
         let value = match value {

@@ -131,9 +131,8 @@ fn variables(env: &Variables) -> Result<Vec<(String, Bytes)>, JobError> {
 
 /// The map of an unpacking, read back.
 pub(super) fn idmap(users: &[(u32, u32, u32)], groups: &[(u32, u32, u32)]) -> Option<IdMap> {
-    let ranges = |triples: &[(u32, u32, u32)]| {
-        triples.iter().map(|&(inside, host, count)| crate::ids::IdRange { inside, host, count }).collect()
-    };
+    let ranges =
+        |triples: &[(u32, u32, u32)]| triples.iter().map(|&(inside, host, count)| crate::ids::IdRange { inside, host, count }).collect();
     IdMap::new(ranges(users), ranges(groups)).ok()
 }
 
