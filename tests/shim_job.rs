@@ -64,7 +64,11 @@ fn a_job_that_dies_of_a_signal_says_which() {
 #[test]
 fn a_program_that_is_not_there_is_not_started() {
     let place = Place::new(900_102);
-    let task = phoenix::shim::Task::Run { argv: vec!["/no/such/program".into()], env: Default::default(), kept: Kept::LockAndToken };
+    let task = phoenix::shim::Task::Run {
+        argv: vec!["/no/such/program".into()],
+        env: phoenix::shim::Variables::default(),
+        kept: Kept::LockAndToken,
+    };
     assert!(matches!(place.run(place.job(1, LONG, task)).ending, Ending::NotStarted { .. }));
 }
 
@@ -79,10 +83,13 @@ fn the_environment_is_as_given_and_the_token_comes_with_it() {
 #[test]
 fn what_gets_nothing_has_neither_lock_nor_token_nor_the_job() {
     let place = Place::new(900_104);
+    // Something that Phoenix itself was started with.
+    fs::write(place.path("stranger"), "").expect("written");
+    let _stranger = rustix::io::dup(shim_fixture::open(&place.path("stranger"))).expect("inheritable");
     let list = "/usr/bin/env | /usr/bin/grep -c PHOENIX; /bin/ls -l /proc/self/fd | /usr/bin/sed -n 's/.* -> //p'";
     let result = place.run(place.job(1, LONG, run(list, Kept::Nothing)));
     let text = output(&result);
-    assert!(text.starts_with("0\n") && !text.contains("/ct/") && !text.contains("memfd"), "{text}");
+    assert!(text.starts_with("0\n") && !text.contains("/ct/") && !text.contains("memfd") && !text.contains("stranger"), "{text}");
     let kept = output(&place.run(place.job(2, LONG, shell(list))));
     assert!(kept.starts_with("1\n") && kept.contains("/ct/lxc-900104") && !kept.contains("memfd"), "{kept}");
 }
@@ -312,10 +319,8 @@ fn shim_of(place: &Place) -> u32 {
 fn killing_phoenix_changes_nothing_for_the_job() {
     let Killed { place, token, deadline } = killed_while("echo begun; sleep 0.7; echo done > DIR/done; exit 4", LONG);
     let (settlement, seen) = ask(&place, 1, token, &deadline);
-    match settlement.settled {
-        Settled::Result(result) => assert_eq!((result.ending.clone(), output(&result).as_str()), (Ending::Exited(4), "begun\n")),
-        other => panic!("{other:?}"),
-    }
+    let Settled::Result(result) = settlement.settled else { panic!("{:?}", settlement.settled) };
+    assert_eq!((result.ending.clone(), output(&result).as_str()), (Ending::Exited(4), "begun\n"));
     assert!(place.path("done").exists() && settlement.locks.len() == 1);
     assert!(matches!(&seen[..], [InFlight::OwnJob(holders), ..] if holders.iter().any(|h| h.command.contains("__shim"))), "{seen:?}");
 }
