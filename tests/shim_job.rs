@@ -367,9 +367,15 @@ fn a_stranger_with_the_lock_is_waited_for_and_never_ended() {
 #[test]
 fn a_record_of_another_boot_and_its_deadline_count_for_nothing() {
     let place = Place::new(900_122);
-    place.run(place.job(1, LONG, shell("exit 0")));
-    fs::remove_file(place.results().path().join("1.json")).expect("removed");
+    let running = place.start(place.job(9, LONG, shell("sleep 1")));
+    // The number and start time of a living process that holds the lock, in a record of another boot.
+    let record = fs::read_to_string(place.results().path().join("9.shim")).expect("recorded");
+    let (process, _) = record.trim_end().rsplit_once(' ').expect("words");
+    fs::write(place.results().path().join("1.shim"), format!("{process} another-boot\n")).expect("written");
     let other = Moment { boot: "another-boot".parse().expect("plain"), boottime_ms: u64::MAX };
+    let (settlement, seen) = ask(&place, 1, shim_fixture::token(), &other);
+    assert!(matches!(settlement.settled, Settled::HeldByOther(_)) && matches!(&seen[..], [InFlight::Other(_)]), "{settlement:?}");
+    assert_eq!(running.wait().expect("unharmed").ending, Ending::Exited(0));
     let (settlement, seen) = ask(&place, 1, shim_fixture::token(), &other);
     assert!(matches!(settlement.settled, Settled::NoResult) && seen.is_empty());
 }
