@@ -10,3 +10,4 @@ pub mod machine;
 pub mod manifest;
 pub mod plan;
 pub mod rehearse;
+pub mod shim;
