@@ -5,3 +5,4 @@ pub mod ids;
 pub mod machine;
 pub mod manifest;
 pub mod plan;
+pub mod shim;
