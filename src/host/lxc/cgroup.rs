@@ -3,7 +3,7 @@
 //! Apart because it is the one place that looks at the cgroup mounts. Not here: the rest of the configuration.
 //! Sources: `cgroups(7)`, the kernel's `cgroup-v1/memory.rst` and `cgroup-v2.rst`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::manifest::Resources;
 
@@ -102,6 +102,19 @@ impl Controllers {
             unenforced.push("disk_gb on a directory".to_owned());
         }
         (settings, unenforced)
+    }
+}
+
+/// Thaws the v1 freezer groups of a container: a process frozen there does not even end when it is killed. In v2 it does.
+pub(crate) fn thaw(groups: &[(String, PathBuf)]) {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let freezer = |options: &str| options.split(',').any(|option| option == "freezer");
+    let Some((point, ..)) = mountinfo.lines().filter_map(parse_mount).find(|(_, kind, options)| *kind == "cgroup" && freezer(options)) else { return };
+    let Some((_, group)) = groups.iter().find(|(controllers, _)| freezer(controllers)) else { return };
+    let payload = group.ancestors().filter(|group| group.to_string_lossy().contains("lxc.payload."));
+    for group in payload {
+        // A group that cannot be thawed is noticed when its process does not end.
+        let _ = std::fs::write(point.join(group.strip_prefix("/").unwrap_or(group)).join("freezer.state"), "THAWED");
     }
 }
 

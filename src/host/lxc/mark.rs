@@ -24,10 +24,13 @@ struct Written {
     ctid: u32,
     incarnation: String,
     epoch: u64,
+    /// What the template's archive held that was left out; evidence of the creation that outlives the boot.
+    #[serde(default)]
+    left_out: u32,
 }
 
-/// The text of `mark`.
-pub(crate) fn write(mark: &Mark) -> String {
+/// The text of `mark`, and how many entries of the template were left out.
+pub(crate) fn write(mark: &Mark, left_out: u32) -> String {
     let Mark { journal, fleet, ctid, incarnation, epoch } = mark;
     let written = Written {
         schema: SCHEMA,
@@ -36,6 +39,7 @@ pub(crate) fn write(mark: &Mark) -> String {
         ctid: ctid.get(),
         incarnation: incarnation.to_string(),
         epoch: epoch.get(),
+        left_out,
     };
     let mut text = serde_json::to_string(&written).expect("a struct of numbers and strings has a JSON text");
     text.push('\n');
@@ -43,18 +47,19 @@ pub(crate) fn write(mark: &Mark) -> String {
 }
 
 /// Reads a mark; `None` if it is none that this version knows.
-pub(crate) fn parse(text: &str) -> Option<Mark> {
-    let Written { schema, journal, fleet, ctid, incarnation, epoch } = serde_json::from_str(text).ok()?;
+pub(crate) fn parse(text: &str) -> Option<(Mark, u32)> {
+    let Written { schema, journal, fleet, ctid, incarnation, epoch, left_out } = serde_json::from_str(text).ok()?;
     if schema != SCHEMA {
         return None;
     }
-    Some(Mark {
+    let mark = Mark {
         journal: journal.parse::<JournalId>().ok()?,
         fleet: fleet.parse().ok()?,
         ctid: Ctid::new(ctid).ok()?,
         incarnation: incarnation.parse().ok()?,
         epoch: phoenix_journal::Epoch::new(epoch),
-    })
+    };
+    Some((mark, left_out))
 }
 
 #[cfg(test)]
@@ -65,12 +70,12 @@ mod tests {
     fn a_mark_keeps_its_text() {
         let text = concat!(
             r#"{"schema":1,"journal":"0102030405060708090a0b0c0d0e0f10","fleet":"homelab","ctid":101,"#,
-            r#""incarnation":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","epoch":7}"#,
+            r#""incarnation":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","epoch":7,"left_out":3}"#,
             "\n"
         );
-        let mark = parse(text).expect("the golden text is a mark");
-        assert_eq!(mark.ctid.get(), 101);
-        assert_eq!(write(&mark), text);
+        let (mark, left_out) = parse(text).expect("the golden text is a mark");
+        assert_eq!((mark.ctid.get(), left_out), (101, 3));
+        assert_eq!(write(&mark, left_out), text);
     }
 
     #[test]

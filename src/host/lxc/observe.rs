@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use crate::ids::{BootId, Ctid};
-use crate::plan::{Init, Mark, Observation, Presence, Seen};
+use crate::plan::{Mark, Observation, Presence, Seen};
 
 use super::config::{CONFIG_BYTES_MAX, Config};
 use super::durable;
@@ -38,10 +38,31 @@ pub(crate) fn processes(layout: &Layout, ctids: &[Ctid]) -> io::Result<Processes
     Processes::look(layout.path(), &ctids.iter().filter_map(root).collect(), ctids)
 }
 
-/// The init of one container, if it is up.
-pub(crate) fn init(layout: &Layout, boot: &BootId, ctid: Ctid) -> io::Result<Option<Init>> {
-    let pid = processes(layout, &[ctid])?.inits.get(&ctid).copied();
-    Ok(pid.and_then(Held::open).map(|held| held.init(boot)))
+/// Who is there of one container.
+#[derive(Debug)]
+pub(crate) struct Up {
+    /// Its init, if it is up.
+    pub(crate) init: Option<Held>,
+    /// Its monitor, and every `lxc-start` of it that is at work.
+    pub(crate) starters: Vec<Held>,
+}
+
+impl Up {
+    /// Whether nothing of it runs.
+    pub(crate) fn is_down(&self) -> bool {
+        self.init.is_none() && self.starters.is_empty()
+    }
+}
+
+/// Takes hold of what runs of one container.
+pub(crate) fn up(layout: &Layout, ctid: Ctid) -> io::Result<Up> {
+    let found = processes(layout, &[ctid])?;
+    let init = found.inits.get(&ctid).copied().and_then(Held::open);
+    // Its number may have gone to another process between the look and the hold.
+    let rootfs = std::fs::symlink_metadata(layout.rootfs(ctid));
+    let init = init.filter(|held| rootfs.is_ok_and(|meta| held.root() == Some((meta.dev(), meta.ino()))));
+    let starters = found.starters.get(&ctid).into_iter().flatten().copied().filter_map(Held::open).collect();
+    Ok(Up { init, starters })
 }
 
 /// Whether something lies at the container's place, and whether it is a whole container.
@@ -69,7 +90,7 @@ pub(crate) fn presence(layout: &Layout, ctid: Ctid) -> io::Result<Option<Presenc
 /// The container's mark, if it bears one that can be read.
 pub(crate) fn read_mark(layout: &Layout, ctid: Ctid) -> io::Result<Option<Mark>> {
     match durable::read(&layout.container(ctid).join(MARK_FILE), MARK_BYTES_MAX) {
-        Ok(text) => Ok(text.as_deref().and_then(mark::parse)),
+        Ok(text) => Ok(text.as_deref().and_then(mark::parse).map(|(mark, _)| mark)),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
         Err(error) => Err(error),
     }

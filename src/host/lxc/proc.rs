@@ -119,6 +119,11 @@ impl Held {
         IdMap::from_proc(&read("uid_map")?, &read("gid_map")?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
+    /// Its root directory.
+    pub(crate) fn root(&self) -> Option<Root> {
+        std::fs::metadata(format!("/proc/{}/root", self.pid)).ok().map(|root| (root.dev(), root.ino()))
+    }
+
     /// Its parent, as of now.
     pub(crate) fn parent(&self) -> Option<u32> {
         status_field(self.pid, "PPid")?.trim().parse().ok()
