@@ -14,7 +14,9 @@
 
 mod attach;
 mod blot;
+mod child;
 mod clock;
+mod freezer;
 mod job;
 mod lock;
 mod output;
@@ -38,7 +40,7 @@ pub use recover::{InFlight, Inquiry, RecoverError, Settled, Settlement, recover}
 pub use result::{Ending, JobResult, ResultError, Unpacked};
 pub use secret::{SECRET_BYTES_MAX, SecretError, resolve};
 pub use spawn::{Running, ShimBinary, SpawnError, spawn};
-pub use unpack::{UnpackError, digest_of};
+pub use unpack::digest_of;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;

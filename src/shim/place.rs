@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::job::IntentRef;
 use super::lock::{RuntimeDir, make_private_dir};
 use super::output::OUTPUT_BYTES_MAX;
-use super::process::{Identity, living};
+use super::process::Identity;
 use super::result::{self, JobResult, RESULT_BYTES_MAX, ResultError};
 use crate::ids::{BootId, Ctid, Incarnation, Token};
 
@@ -64,11 +64,10 @@ impl ResultPlace {
         self.0.join(format!("{}.shim", intent.seq))
     }
 
-    /// The recorded shim of an intent, if it still lives in this boot.
-    pub(super) fn living_shim(&self, intent: &IntentRef, boot: &BootId) -> Option<Identity> {
+    /// The shim that an intent had in this boot, living or not.
+    pub(super) fn recorded_shim(&self, intent: &IntentRef, boot: &BootId) -> Option<Identity> {
         let text = fs::read_to_string(self.shim_path(intent)).ok()?;
-        let (recorded_boot, identity) = parse_record(&text)?;
-        (recorded_boot == *boot && living(&identity)).then_some(identity)
+        parse_record(&text).filter(|(recorded, _)| recorded == boot).map(|(_, identity)| identity)
     }
 }
 
