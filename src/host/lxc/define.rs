@@ -61,12 +61,9 @@ impl Act<'_> {
         let staging = self.staging()?;
         let (from, to) = (self.host.layout.rootfs(source), staging.join(ROOTFS));
         self.cleaning_up(&staging, || {
-            let argv: Vec<OsString> = [self.host.programs.cp.as_os_str()]
-                .into_iter()
-                .chain(["-a", "--reflink=auto", "--one-file-system", "-T", "--"].map(OsString::from).iter().map(AsRef::as_ref))
-                .chain([from.as_os_str(), to.as_os_str()])
-                .map(OsString::from)
-                .collect();
+            let mut argv: Vec<OsString> = vec![self.host.programs.cp.clone().into()];
+            argv.extend(["-a", "--reflink=auto", "--one-file-system", "-T", "--"].map(OsString::from));
+            argv.extend([from.clone().into_os_string(), to.clone().into_os_string()]);
             let task = Task::Run { argv, env: super::life::host_environment(), kept: Kept::LockAndToken };
             // The sync of the whole file system that follows makes the copy durable too.
             let result = self.run(task, Vec::new(), Vec::new())?;

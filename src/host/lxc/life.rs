@@ -19,7 +19,8 @@ use crate::shim::{Kept, Secret, Task, Variables};
 use super::act::{Act, Taken, drift, failed, io_failed, tail};
 use super::observe::{self, Up};
 use super::proc::Held;
-use super::{cgroup, super::ownership};
+use super::super::ownership;
+use super::cgroup;
 
 /// How long one look at a starting container is apart from the next; its `lxc-start` ending wakes earlier.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);

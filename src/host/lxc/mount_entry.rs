@@ -42,7 +42,7 @@ impl MountEntry {
         let (source, inside, _kind, options) = (words.next()?, words.next()?, words.next()?, words.next()?);
         let options: Vec<String> = options.split(',').map(str::to_owned).collect();
         let bind = options.iter().any(|option| option == "bind" || option == "rbind");
-        bind.then(|| Self { source: unescaped(source)?, inside: unescaped(inside)?, options })
+        if bind { Some(Self { source: unescaped(source)?, inside: unescaped(inside)?, options }) } else { None }
     }
 
     /// Where it is attached, as seen inside; `None` if that is not a plain path.
