@@ -67,6 +67,10 @@ pub struct Recorded<T> {
 }
 impl<T> Recorded<T> {
     /// Stub.
+    pub fn stub(t: T, seq: Seq, epoch: Epoch) -> Self {
+        Self { t, seq, epoch }
+    }
+    /// Stub.
     pub fn get(&self) -> &T {
         &self.t
     }
