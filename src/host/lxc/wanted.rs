@@ -151,3 +151,113 @@ fn hwaddr(index: usize, mark: &Mark) -> String {
     let byte = |at: usize| digest.get(2 * at..2 * at + 2).unwrap_or("00");
     format!("00:16:3e:{}:{}:{}", byte(0), byte(1), byte(2))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cgroup::Controllers;
+    use super::*;
+    use crate::manifest::{HostOptions, Origin, Ready, ReadyProbe, Resources, Template};
+
+    fn spec(network: Vec<Nic>) -> Spec {
+        Spec {
+            ctid: crate::ids::Ctid::new(101).expect("in range"),
+            hostname: "db".parse().expect("a host name"),
+            origin: Origin::Template(Template::File("/t.tar".into())),
+            unprivileged: true,
+            idmap: IdMap::shifted(100_000, 65536).expect("a map"),
+            resources: Resources { memory_mb: 64, swap_mb: 0, cores: None, disk_gb: None },
+            network,
+            mounts: Vec::new(),
+            depends_on: std::collections::BTreeSet::new(),
+            features: Vec::new(),
+            application: None,
+            health: Vec::new(),
+            ready: Ready { probe: ReadyProbe::Init, timeout: std::time::Duration::ZERO },
+            autostart: Autostart { enabled: true, order: Some(2), up_delay_s: Some(5), down_timeout_s: None },
+            host_options: HostOptions::default(),
+        }
+    }
+
+    fn mark() -> Mark {
+        Mark {
+            journal: "0102030405060708090a0b0c0d0e0f10".parse().expect("a journal id"),
+            fleet: "homelab".parse().expect("a name"),
+            ctid: crate::ids::Ctid::new(101).expect("in range"),
+            incarnation: crate::ids::Incarnation::from_random([1; 16]),
+            epoch: phoenix_journal::Epoch::new(1),
+        }
+    }
+
+    fn nic() -> Nic {
+        Nic {
+            name: "eth0".to_owned(),
+            bridge: "vmbr0".to_owned(),
+            address: Address::Static { ip: "10.0.0.5".parse().expect("an address"), prefix: 24 },
+            gateway: "10.0.0.1".parse().ok(),
+            hwaddr: None,
+            mtu: Some(1400),
+            vlan: None,
+            firewall: true,
+        }
+    }
+
+    fn wanted(network: Vec<Nic>) -> Wanted {
+        Wanted::of(&spec(network), &mark(), Path::new("/var/lib/lxc/101/rootfs"), Controllers::default())
+    }
+
+    #[test]
+    fn a_network_is_spelled_as_lxc_wants_it() {
+        let wanted = wanted(vec![nic()]);
+        let config = wanted.fresh();
+        let value = |key: &str| config.value(key).map(str::to_owned);
+        assert_eq!(value("lxc.net.0.ipv4.address").as_deref(), Some("10.0.0.5/24"));
+        assert_eq!(value("lxc.net.0.ipv4.gateway").as_deref(), Some("10.0.0.1"));
+        assert_eq!(value("lxc.net.0.mtu").as_deref(), Some("1400"));
+        let hwaddr = value("lxc.net.0.hwaddr").expect("an address");
+        assert!(hwaddr.starts_with("00:16:3e:") && hwaddr.len() == 17, "{hwaddr}");
+        assert_eq!(wanted, self::wanted(vec![nic()]), "the same incarnation keeps its address");
+        assert!(wanted.unenforced.contains(&"firewall of eth0".to_owned()));
+        assert_eq!(self::wanted(Vec::new()).fresh().value("lxc.net.0.type"), Some("empty"));
+    }
+
+    #[test]
+    fn rewriting_replaces_what_is_ours_and_keeps_the_rest() {
+        let entry = "/srv/m srv/m none bind,create=dir,nosuid,nodev 0 0";
+        let text = format!(
+            "lxc.net.0.type = veth\nlxc.net.0.link = old\nlxc.uts.name = old\nlxc.apparmor.profile = mine\nlxc.start.auto = 1\n{MOUNT_KEY} = {entry}\nlxc.include = /etc/lxc/mine.conf\n"
+        );
+        let old = Config::parse(&text).expect("a configuration");
+        let wanted = wanted(Vec::new());
+        let new = wanted.applied_to(old);
+        assert_eq!(wanted.difference(&new), None);
+        assert_eq!(new.value("lxc.net.0.link"), None);
+        assert_eq!(new.values("lxc.include").last(), Some(&"/etc/lxc/mine.conf"));
+        for (key, value) in [("lxc.apparmor.profile", "mine"), ("lxc.start.auto", "1"), (MOUNT_KEY, entry), ("lxc.uts.name", "db")] {
+            assert_eq!(new.value(key), Some(value));
+        }
+        assert_eq!(wanted.applied_to(new.clone()), new, "a second time changes nothing");
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let wanted = wanted(Vec::new());
+        let mut config = wanted.fresh();
+        config.push("lxc.net.1.type", "veth");
+        assert!(wanted.difference(&config).is_some_and(|what| what.contains("lxc.net.1.type")));
+        let mut config = wanted.fresh();
+        config.retain(|key, _| key != "lxc.idmap");
+        assert!(wanted.difference(&config).is_some_and(|what| what.contains("lxc.idmap")));
+    }
+
+    #[test]
+    fn a_target_is_attached_once_and_autostart_set_once() {
+        let at: Target = "/srv/m".parse().expect("a target");
+        let entry = |source: &str| MountEntry::new(Path::new(source), &at, false, false).expect("a plain path");
+        let config = with_mount(with_mount(Config::default(), &at, &entry("/srv/a")), &at, &entry("/srv/b"));
+        assert_eq!(config.mounts().map(|(_, entry)| entry).collect::<Vec<_>>(), [entry("/srv/b")]);
+        assert_eq!(without_mount(config, &at).mounts().count(), 0);
+        let autostart = spec(Vec::new()).autostart;
+        let config = with_autostart(with_autostart(Config::default(), autostart), autostart);
+        assert_eq!(config.to_string(), "lxc.start.auto = 1\nlxc.start.order = 2\nlxc.start.delay = 5\n");
+    }
+}
