@@ -148,6 +148,15 @@ impl Lock {
         Err(LockError::Busy { path, holders: Vec::new() })
     }
 
+    /// Who holds the lock now, this process included.
+    pub fn holders(dir: &RuntimeDir, name: &LockName) -> io::Result<Vec<Holder>> {
+        match File::open(name.path_in(dir)) {
+            Ok(file) => process::holders_of(&file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the file at the lock's path is still the one that is locked; if not, the lock excludes nobody.
     pub fn is_in_place(&self) -> io::Result<bool> {
         is_at(&self.file, &self.path)

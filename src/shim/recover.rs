@@ -133,18 +133,31 @@ impl Inquiry<'_> {
         Ok(None)
     }
 
-    /// Every living process of the job: bearers of the token, the recorded shim, its descendants and its session. A program
-    /// that overwrites its environment (as Perl's may) is found by the session.
+    /// Every living process of the job: bearers of the token; and the recorded shim, its descendants and its session, if they
+    /// hold a lock. A program that overwrites its environment (as Perl's may) is found that way; a container's monitor, which
+    /// `lxc-start` left behind, is not.
     fn belonging(&self) -> io::Result<Vec<Bearer>> {
         let mut found = process::living_bearers(self.token)?;
         if let Some(shim) = self.place.recorded_shim(self.intent, self.clock.boot()) {
+            let holders = self.holders()?;
             let below = if process::living(&shim) { process::descendants(shim.pid)? } else { Vec::new() };
-            found.extend(below);
-            found.extend(process::session_of(&shim)?);
+            let session = process::session_of(&shim)?;
+            let holds = |one: &Bearer| holders.iter().any(|holder| holder.pid == one.pid);
+            found.extend(below.into_iter().chain(session).filter(holds));
         }
         found.sort_by_key(Bearer::identity);
-        found.dedup();
+        found.dedup_by_key(|bearer| bearer.identity());
         Ok(found)
+    }
+
+    /// Everybody but us who holds one of the locks.
+    fn holders(&self) -> io::Result<Vec<Holder>> {
+        let mut holders = Vec::new();
+        for name in self.locks {
+            holders.extend(Lock::holders(self.runtime, name)?);
+        }
+        holders.retain(|holder| holder.pid != std::process::id());
+        Ok(holders)
     }
 
     fn end_belonging(&self) -> Result<Vec<Bearer>, RecoverError> {
@@ -157,9 +170,12 @@ impl Inquiry<'_> {
         u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How long a shim may take after the deadline to end everything and to write that down.
+    /// How long a living shim may take after the deadline to end everything and to write that down; a dead one takes none.
     fn shim_needs(&self) -> Duration {
-        self.grace + Duration::from_millis(process::DEATH_MS_MAX + SYNC_MS_MAX)
+        match self.place.recorded_shim(self.intent, self.clock.boot()) {
+            Some(shim) if process::living(&shim) => self.grace + Duration::from_millis(process::DEATH_MS_MAX + SYNC_MS_MAX),
+            Some(_) | None => Duration::ZERO,
+        }
     }
 }
 

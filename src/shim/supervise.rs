@@ -208,6 +208,7 @@ impl Watch {
         let Started { identity, output, begun, report } = child;
         let mut output = Some(output);
         let mut ender: Option<Ender> = None;
+        let mut buffer = vec![0; READ_BYTES];
         loop {
             self.signals.forget();
             let alone = self.reap(identity.pid)?;
@@ -215,7 +216,6 @@ impl Watch {
             if ended || (ender.is_none() && self.is_over(alone)) {
                 break;
             }
-            let mut buffer = [0; READ_BYTES];
             if self.wait(output.as_ref(), ender.as_ref())? {
                 ender = Some(self.begin_ending(job, identity)?);
             }
@@ -288,7 +288,7 @@ impl Watch {
 
     fn drain(&mut self, pipe: Option<File>) -> io::Result<()> {
         let Some(mut pipe) = pipe else { return Ok(()) };
-        let mut buffer = [0; READ_BYTES];
+        let mut buffer = vec![0; READ_BYTES];
         let mut drained = 0;
         while drained < DRAIN_BYTES_MAX {
             match pipe.read(&mut buffer) {
