@@ -136,7 +136,7 @@ fn hosts_with(old: &str, hostname: &Hostname) -> String {
     let names = if short == hostname.as_str() { short.to_owned() } else { format!("{hostname} {short}") };
     let kept = old.lines().filter(|line| line.split_ascii_whitespace().next() != Some("127.0.1.1"));
     let mut text: String = kept.flat_map(|line| [line, "\n"]).collect();
-    text.push_str(&format!("127.0.1.1\t{names}\n"));
+    text.extend(["127.0.1.1\t", &names, "\n"]);
     text
 }
 
