@@ -64,7 +64,11 @@ fn a_job_that_dies_of_a_signal_says_which() {
 #[test]
 fn a_program_that_is_not_there_is_not_started() {
     let place = Place::new(900_102);
-    let task = phoenix::shim::Task::Run { argv: vec!["/no/such/program".into()], env: Default::default(), kept: Kept::LockAndToken };
+    let task = phoenix::shim::Task::Run {
+        argv: vec!["/no/such/program".into()],
+        env: phoenix::shim::Variables::default(),
+        kept: Kept::LockAndToken,
+    };
     assert!(matches!(place.run(place.job(1, LONG, task)).ending, Ending::NotStarted { .. }));
 }
 
@@ -79,10 +83,15 @@ fn the_environment_is_as_given_and_the_token_comes_with_it() {
 #[test]
 fn what_gets_nothing_has_neither_lock_nor_token_nor_the_job() {
     let place = Place::new(900_104);
+    // Something that Phoenix itself was started with.
+    fs::write(place.path("stranger"), "").expect("written");
+    let stranger = shim_fixture::open(&place.path("stranger"));
+    // Enough of them to get beyond the numbers that a shim is given something else under.
+    let _inheritable: Vec<_> = (0..16).map(|_| rustix::io::dup(&stranger).expect("inheritable")).collect();
     let list = "/usr/bin/env | /usr/bin/grep -c PHOENIX; /bin/ls -l /proc/self/fd | /usr/bin/sed -n 's/.* -> //p'";
     let result = place.run(place.job(1, LONG, run(list, Kept::Nothing)));
     let text = output(&result);
-    assert!(text.starts_with("0\n") && !text.contains("/ct/") && !text.contains("memfd"), "{text}");
+    assert!(text.starts_with("0\n") && !text.contains("/ct/") && !text.contains("memfd") && !text.contains("stranger"), "{text}");
     let kept = output(&place.run(place.job(2, LONG, shell(list))));
     assert!(kept.starts_with("1\n") && kept.contains("/ct/lxc-900104") && !kept.contains("memfd"), "{kept}");
 }
@@ -312,10 +321,8 @@ fn shim_of(place: &Place) -> u32 {
 fn killing_phoenix_changes_nothing_for_the_job() {
     let Killed { place, token, deadline } = killed_while("echo begun; sleep 0.7; echo done > DIR/done; exit 4", LONG);
     let (settlement, seen) = ask(&place, 1, token, &deadline);
-    match settlement.settled {
-        Settled::Result(result) => assert_eq!((result.ending.clone(), output(&result).as_str()), (Ending::Exited(4), "begun\n")),
-        other => panic!("{other:?}"),
-    }
+    let Settled::Result(result) = settlement.settled else { panic!("{:?}", settlement.settled) };
+    assert_eq!((result.ending.clone(), output(&result).as_str()), (Ending::Exited(4), "begun\n"));
     assert!(place.path("done").exists() && settlement.locks.len() == 1);
     assert!(matches!(&seen[..], [InFlight::OwnJob(holders), ..] if holders.iter().any(|h| h.command.contains("__shim"))), "{seen:?}");
 }
@@ -362,9 +369,15 @@ fn a_stranger_with_the_lock_is_waited_for_and_never_ended() {
 #[test]
 fn a_record_of_another_boot_and_its_deadline_count_for_nothing() {
     let place = Place::new(900_122);
-    place.run(place.job(1, LONG, shell("exit 0")));
-    fs::remove_file(place.results().path().join("1.json")).expect("removed");
+    let running = place.start(place.job(9, LONG, shell("sleep 1")));
+    // The number and start time of a living process that holds the lock, in a record of another boot.
+    let record = fs::read_to_string(place.results().path().join("9.shim")).expect("recorded");
+    let (process, _) = record.trim_end().rsplit_once(' ').expect("words");
+    fs::write(place.results().path().join("1.shim"), format!("{process} another-boot\n")).expect("written");
     let other = Moment { boot: "another-boot".parse().expect("plain"), boottime_ms: u64::MAX };
+    let (settlement, seen) = ask(&place, 1, shim_fixture::token(), &other);
+    assert!(matches!(settlement.settled, Settled::HeldByOther(_)) && matches!(&seen[..], [InFlight::Other(_)]), "{settlement:?}");
+    assert_eq!(running.wait().expect("unharmed").ending, Ending::Exited(0));
     let (settlement, seen) = ask(&place, 1, shim_fixture::token(), &other);
     assert!(matches!(settlement.settled, Settled::NoResult) && seen.is_empty());
 }

@@ -24,7 +24,7 @@ struct Entry<'a> {
     uid: u64,
 }
 
-fn entry<'a>(kind: EntryType, name: &'a str) -> Entry<'a> {
+fn entry(kind: EntryType, name: &str) -> Entry<'_> {
     Entry { kind, name, link: "", content: "", mode: 0o755, uid: 0 }
 }
 

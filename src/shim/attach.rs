@@ -119,8 +119,8 @@ mod tests {
             text(&[("A", "x'y"), ("B", "")], &Inside::Script(&args)).expect("fine"),
             "#!/bin/sh\nexport A='x'\\''y'\nexport B=''\necho >&5\nexec /proc/self/fd/4 'it'\\''s' '' '$(id)\n`x`' 3<&- 5>&-\n"
         );
-        let argv = ["pg_isready".to_owned(), "-q".to_owned()];
-        assert_eq!(text(&[], &Inside::Command(&argv)).expect("fine"), "#!/bin/sh\necho >&5\nexec 'pg_isready' '-q' 3<&- 5>&-\n");
+        let command = ["pg_isready".to_owned(), "-q".to_owned()];
+        assert_eq!(text(&[], &Inside::Command(&command)).expect("fine"), "#!/bin/sh\necho >&5\nexec 'pg_isready' '-q' 3<&- 5>&-\n");
     }
 
     #[test]

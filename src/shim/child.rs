@@ -46,8 +46,8 @@ pub(super) fn start(job: &WireJob, locks: &[OwnedFd], payloads: Vec<File>) -> io
         }
         WireTask::Attach { argv, payloads: _ } => {
             let mut command = program(argv)?;
-            let (begun, begin) = pipe_with(PipeFlags::CLOEXEC)?;
-            let files = (attach::WRAPPER_FD..).zip(payloads.into_iter().map(OwnedFd::from)).chain([(attach::BEGUN_FD, begin)]);
+            let (begun, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            let files = (attach::WRAPPER_FD..).zip(payloads.into_iter().map(OwnedFd::from)).chain([(attach::BEGUN_FD, write)]);
             command.env(TOKEN_VARIABLE, &job.token);
             command
                 .fd_mappings(files.map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect())
@@ -75,9 +75,9 @@ pub(super) fn start(job: &WireJob, locks: &[OwnedFd], payloads: Vec<File>) -> io
 
 #[expect(clippy::disallowed_methods, reason = "this is the shim: its child is started here")]
 fn program(argv: &[Bytes]) -> io::Result<Command> {
-    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
-    let mut command = Command::new(program.os());
-    command.args(args.iter().map(Bytes::os)).env_clear().stdin(Stdio::null());
+    let (first, rest) = argv.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
+    let mut command = Command::new(first.os());
+    command.args(rest.iter().map(Bytes::os)).env_clear().stdin(Stdio::null());
     Ok(command)
 }
 

@@ -82,7 +82,7 @@ pub enum Task {
         text: Arc<[u8]>,
         /// Its arguments.
         args: Vec<String>,
-        /// Its whole environment beside `PHOENIX_TOKEN`, values resolved.
+        /// Its whole environment beside `PHOENIX_TOKEN` and the `container=lxc` of `lxc-attach`, values resolved.
         env: Variables,
     },
     /// A command inside a container, searched in the `PATH` of `env`. As [`Task::Script`] otherwise.
@@ -91,7 +91,7 @@ pub enum Task {
         container: ContainerRef,
         /// Command and arguments.
         argv: Vec<String>,
-        /// Its whole environment beside `PHOENIX_TOKEN`, values resolved.
+        /// Its whole environment beside `PHOENIX_TOKEN` and the `container=lxc` of `lxc-attach`, values resolved.
         env: Variables,
     },
     /// An archive unpacked into a new root file system, in namespaces whose root that is. Its file system is synced.

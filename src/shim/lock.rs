@@ -128,7 +128,7 @@ impl Lock {
     pub fn take(dir: &RuntimeDir, name: &LockName) -> Result<Self, LockError> {
         let path = name.path_in(dir);
         let io = |source| LockError::Io { path: path.clone(), source };
-        make_private_dir(path.parent().expect("a lock has a directory")).map_err(io)?;
+        path.parent().map_or(Ok(()), make_private_dir).map_err(io)?;
         for _ in 0..NAMELESS_RETRIES_MAX {
             let file = open(&path).map_err(io)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

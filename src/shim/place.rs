@@ -136,9 +136,13 @@ fn allocate(path: &Path, bytes: u64) -> Result<(), PrepareError> {
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
         Err(errno) => Err(errno.into()),
     });
-    allocated.map_err(|source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => PrepareError::Full { path: path.to_owned() },
-        _ => PrepareError::Io { path: path.to_owned(), source },
+    let path = path.to_owned();
+    allocated.map_err(|source| {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            PrepareError::Full { path }
+        } else {
+            PrepareError::Io { path, source }
+        }
     })
 }
 

@@ -137,7 +137,7 @@ mod tests {
         assert!(matches!(ask(EnvValue::SecretFile(dir.path().to_owned())), Err(SecretError::Unfit { .. })));
         assert!(matches!(ask(EnvValue::SecretFile(large)), Err(SecretError::Unfit { .. })));
         let error = ask(EnvValue::SecretEnv("UNSET".into())).expect_err("not set").to_string();
-        assert!(error.contains("V") && error.contains("UNSET"), "{error}");
+        assert!(error.contains('V') && error.contains("UNSET"), "{error}");
     }
 
     #[test]

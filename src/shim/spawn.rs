@@ -30,6 +30,10 @@ pub(super) const JOB_FD: i32 = 3;
 pub(super) const BEGUN_FD: i32 = 4;
 /// The first descriptor of what goes along with the job.
 pub(super) const PAYLOAD_FD: i32 = 5;
+/// The most payloads of one job: generated script and script.
+pub(super) const PAYLOADS_MAX: i32 = 2;
+/// How many descriptors from [`JOB_FD`] on a shim is always given.
+const GIVEN_FDS: usize = 4;
 /// The running program itself, even if its file was replaced meanwhile.
 pub(super) const OWN_BINARY: &str = "/proc/self/exe";
 
@@ -70,11 +74,15 @@ pub fn spawn(mut prepared: Prepared, job: Job, locks: &[File], binary: &ShimBina
     let wire = wire::job(&job, locks.len(), &prepared, task);
     let io = |what: &'static str| move |source| SpawnError::Io { what: what.to_owned(), source };
     let text = serde_json::to_vec(&wire).map_err(|error| io("describe the job to its shim")(error.into()))?;
-    let (begun, begin) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| io("make a pipe")(errno.into()))?;
-    let mut files: Vec<OwnedFd> = vec![sealed("phoenix-job", &text).map_err(io("make a file in memory"))?.into(), begin];
+    let (begun, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| io("make a pipe")(errno.into()))?;
+    let mut files: Vec<OwnedFd> = vec![sealed("phoenix-job", &text).map_err(io("make a file in memory"))?.into(), write];
     let IntentRef { seq, .. } = &job.intent;
     let named = [SHIM_WORD.to_owned(), job.ctid.to_string(), job.step.to_string(), seq.clone()];
     files.extend(payload_files(job.task, payload).map_err(io("hand the script or archive over"))?);
+    // What is not given would be whatever Phoenix was started with under that number.
+    while files.len() < GIVEN_FDS {
+        files.push(File::open("/dev/null").map_err(io("open /dev/null"))?.into());
+    }
     // From here on the output has its name: people can follow it while the job runs.
     let output = prepared.place.output_path(&job.intent);
     std::fs::rename(&prepared.output, &output).map_err(io("name the output file"))?;

@@ -27,7 +27,7 @@ use super::output::OutputFile;
 use super::place;
 use super::process::{self, Bearer, Identity, Stage};
 use super::result::{self, Ending, JobResult};
-use super::spawn::{BEGUN_FD, JOB_FD, LOCKS_MAX, PAYLOAD_FD};
+use super::spawn::{BEGUN_FD, JOB_FD, LOCKS_MAX, PAYLOAD_FD, PAYLOADS_MAX};
 use super::unpack;
 use super::wire::{WireJob, WireTask};
 use crate::ids::Token;
@@ -54,6 +54,7 @@ pub(super) fn main() -> ExitCode {
 }
 
 fn shim() -> io::Result<()> {
+    close_strangers()?;
     let signals = Signals::catch()?;
     let mut locks = [rustix::stdio::stdin().try_clone_to_owned(), rustix::stdio::stdout().try_clone_to_owned()].into_iter();
     let mut locks = locks.by_ref().chain([rustix::stdio::stderr().try_clone_to_owned()]).collect::<io::Result<Vec<_>>>()?;
@@ -70,13 +71,27 @@ fn shim() -> io::Result<()> {
     let job: WireJob = serde_json::from_slice(&text)?;
     locks.truncate(job.locks.min(LOCKS_MAX));
     let mut begun = take_over(BEGUN_FD, true)?;
-    let payloads = (PAYLOAD_FD..).take(job.task.payloads()).map(|fd| take_over(fd, false)).collect::<io::Result<Vec<_>>>()?;
+    let given = (PAYLOAD_FD..).take(usize::try_from(PAYLOADS_MAX).unwrap_or_default());
+    let mut payloads = given.map(|fd| take_over(fd, false)).collect::<io::Result<Vec<_>>>()?;
+    payloads.truncate(job.task.payloads());
     let boot = job.boot.parse().map_err(io::Error::other)?;
     fs::write(job.shim.path(), place::record(&boot, &process::myself()?))?;
     // If Phoenix is gone already, the job is done all the same: its intent stands in the journal.
     let _ = begun.write_all(b"!");
     drop(begun);
     supervise(&job, locks, payloads, signals)
+}
+
+/// Closes every descriptor that Phoenix had inherited itself and did not mean for us (a shell's pipe, a service manager's
+/// socket): it would reach the script, and the services that the script leaves behind. Nothing of our own is open yet.
+fn close_strangers() -> io::Result<()> {
+    let numbers = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
+    let open: Vec<i32> = fs::read_dir("/proc/self/fd")?.filter_map(numbers).collect();
+    for fd in open.into_iter().filter(|fd| *fd >= PAYLOAD_FD + PAYLOADS_MAX) {
+        // The one that the list was read from is closed already.
+        let _ = nix::unistd::close(fd);
+    }
+    Ok(())
 }
 
 /// Makes an inherited descriptor our own: opened anew, so that it closes on exec, then closed where it was. For files in
@@ -212,8 +227,8 @@ impl Watch {
         loop {
             self.signals.forget();
             let alone = self.reap(identity.pid)?;
-            let ended = ender.as_ref().is_some_and(|ender| ender.thread.is_finished());
-            if ended || (ender.is_none() && self.is_over(alone)) {
+            let through = ender.as_ref().is_some_and(|ender| ender.thread.is_finished());
+            if through || (ender.is_none() && self.is_over(alone)) {
                 break;
             }
             if self.wait(output.as_ref(), ender.as_ref())? {

@@ -70,23 +70,25 @@ pub(super) fn guide(mut socket: &UnixStream, pid: u32, rootfs: &Path, map: &IdMa
     if map.is_identity() {
         return Ok(());
     }
-    // Byte by byte: a buffer would swallow the report that may follow.
-    let mut line = Vec::new();
-    for byte in socket.bytes() {
-        match byte? {
-            b'\n' => break,
-            byte => line.push(byte),
-        }
-    }
-    match serde_json::from_slice(&line)? {
+    match serde_json::from_slice(&read_line(socket)?)? {
         Word::Unmapped => {}
         Word::Done(_) => return Err(io::Error::other("an unpacking ended before it was given its map")),
     }
     for (file, kind) in [("uid_map", IdKind::User), ("gid_map", IdKind::Group)] {
-        let lines: String = map.ranges(kind).iter().map(|r| format!("{} {} {}\n", r.inside, r.host, r.count)).collect();
-        fs::write(format!("/proc/{pid}/{file}"), lines)?;
+        let lines: Vec<String> = map.ranges(kind).iter().map(|r| format!("{} {} {}\n", r.inside, r.host, r.count)).collect();
+        // In one write, as the kernel wants it.
+        fs::write(format!("/proc/{pid}/{file}"), lines.concat())?;
     }
     socket.write_all(b"mapped\n")
+}
+
+/// Byte by byte, since a buffer would swallow the report that follows.
+fn read_line(mut socket: &UnixStream) -> io::Result<Vec<u8>> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while socket.read(&mut byte)? == 1 && byte != [b'\n'] {
+        line.extend_from_slice(&byte);
+    }
+    Ok(line)
 }
 
 /// What the unpacking process reported, if it got that far. The socket does not block.

@@ -128,7 +128,8 @@ impl Unpacking<'_> {
         if name.as_os_str().is_empty() && !is_directory {
             return Err(form(&written, "a root that is no directory"));
         }
-        self.make_parents(&name)?;
+        make_parents(&name)?;
+        #[expect(clippy::wildcard_enum_match_arm, reason = "another crate's open list, and what is not known is refused")]
         match kind {
             _ if is_directory => self.directory(&attributes)?,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(&mut entry, &attributes)?,
@@ -188,23 +189,6 @@ impl Unpacking<'_> {
         let last_modification = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
         let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification };
         Ok(Attributes { name, uid: Uid::from_raw(user), gid: Gid::from_raw(group), mode, times, xattrs })
-    }
-
-    /// Directories that the archive does not list, or lists later.
-    fn make_parents(&mut self, name: &Path) -> Result<(), UnpackError> {
-        let Some(parent) = name.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-        // Following links on purpose: `bin/x` belongs into `usr/bin` where `bin` is a link, and all of it is inside.
-        match statat(CWD, parent, AtFlags::empty()) {
-            Ok(_) => Ok(()),
-            Err(Errno::NOENT) => {
-                self.make_parents(parent)?;
-                match mkdirat(CWD, parent, Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => Ok(()),
-                    Err(errno) => Err(refused("make directory", parent, errno)),
-                }
-            }
-            Err(errno) => Err(refused("look at", parent, errno)),
-        }
     }
 
     fn directory(&mut self, attributes: &Attributes) -> Result<(), UnpackError> {
@@ -287,6 +271,23 @@ impl Unpacking<'_> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let _ = openat(CWD, name, flags, Mode::empty()).and_then(|directory| futimens(&directory, times));
         }
+    }
+}
+
+/// Directories that the archive does not list, or lists later.
+fn make_parents(name: &Path) -> Result<(), UnpackError> {
+    let Some(parent) = name.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
+    // Following links on purpose: `bin/x` belongs into `usr/bin` where `bin` is a link, and all of it is inside.
+    match statat(CWD, parent, AtFlags::empty()) {
+        Ok(_) => Ok(()),
+        Err(Errno::NOENT) => {
+            make_parents(parent)?;
+            match mkdirat(CWD, parent, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => Ok(()),
+                Err(errno) => Err(refused("make directory", parent, errno)),
+            }
+        }
+        Err(errno) => Err(refused("look at", parent, errno)),
     }
 }
 
