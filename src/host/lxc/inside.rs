@@ -165,6 +165,8 @@ mod tests {
         inside.write(Path::new("etc/hostname"), b"x", 0o644).expect("a write");
         assert_eq!(std::fs::read_to_string(root.join("etc/hostname")).ok().as_deref(), Some("x"));
         assert_eq!(std::fs::read_to_string(&out).ok().as_deref(), Some("host"));
+        std::fs::create_dir(place.path().join("lib")).expect("a directory");
+        assert!(inside.write(Path::new("var/lib/x"), b"x", 0o644).is_err(), "a link in the middle of the way");
         assert!(inside.write(Path::new("var/x"), b"x", 0o644).is_err());
         assert!(inside.write_below(Path::new("var/lib/x"), b"x", 0o644).is_err());
         assert!(inside.write_below(Path::new("../x"), b"x", 0o644).is_err() || !place.path().join("x").exists());
