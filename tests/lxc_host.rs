@@ -5,6 +5,8 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
 #![expect(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
+#[path = "lxc_host/costs.rs"]
+mod costs;
 #[path = "lxc_host/settle.rs"]
 mod settle;
 #[path = "lxc_host/world.rs"]
@@ -55,7 +57,9 @@ fn a_container_lives_from_create_to_destroy() {
 
     let run = Action::Start { purpose: StartPurpose::Run, idmap: spec.idmap.clone(), sources: vec![source.clone()] };
     let Evidence::Started { init, .. } = world.done(&spec, Step::RunStart, run) else { panic!("not started") };
-    let Evidence::Ready { basis, .. } = world.done(&spec, Step::RunReady, Action::AwaitReady { init: init.clone() }) else { panic!("not ready") };
+    let Evidence::Ready { basis, .. } = world.done(&spec, Step::RunReady, Action::AwaitReady { init: init.clone() }) else {
+        panic!("not ready")
+    };
     assert_eq!(basis, "init was executed (init)");
 
     let (result, output) = world.script(&spec, &init, "#!/bin/sh\nstat -c %u:%g:%a /srv/media; hostname; cat /etc/hostname; echo $PHOENIX_CTID $PHOENIX_HOSTNAME $PHOENIX_FLEET $HOME $container\n");
@@ -269,7 +273,9 @@ fn an_id_mapped_mount_shows_host_ids_unchanged() {
     std::fs::set_permissions(world.path("srv"), PermissionsExt::from_mode(0o710)).expect("a mode");
     world.created(&spec);
     let prepare = Action::Prepare { volume: mount.volume.clone(), idmap: spec.idmap.clone() };
-    let Evidence::Prepared(prepared) = world.done(&spec, Step::VolumePrepare(mount.volume.name.clone()), prepare) else { panic!("not prepared") };
+    let Evidence::Prepared(prepared) = world.done(&spec, Step::VolumePrepare(mount.volume.name.clone()), prepare) else {
+        panic!("not prepared")
+    };
     assert_eq!((prepared.host_uid, prepared.host_gid), (1000, 1000));
     let attach = || Action::Attach { mount: mount.clone(), source: prepared.source.clone(), idmap: spec.idmap.clone() };
     let Evidence::Attached(attached) = world.done(&spec, Step::VolumeAttach(mount.at.clone()), attach()) else { panic!("not attached") };
@@ -292,8 +298,15 @@ fn a_privileged_container_has_the_identity_map() {
     (spec.unprivileged, spec.idmap) = (false, IdMap::identity());
     world.created(&spec);
     let init = world.started(&spec);
-    assert_eq!(world.done(&spec, Step::FinalizeIdmap, Action::ReadIdmap { init: init.clone() }), Evidence::Idmap { init, idmap: IdMap::identity() });
-    assert_eq!(std::fs::metadata(world.container(spec.ctid)).expect("a directory").mode() & 0o007, 0, "set-user-id programs inside are out of reach");
+    assert_eq!(
+        world.done(&spec, Step::FinalizeIdmap, Action::ReadIdmap { init: init.clone() }),
+        Evidence::Idmap { init, idmap: IdMap::identity() }
+    );
+    assert_eq!(
+        std::fs::metadata(world.container(spec.ctid)).expect("a directory").mode() & 0o007,
+        0,
+        "set-user-id programs inside are out of reach"
+    );
     world.stopped(&spec);
     world.done(&spec, Step::DownDestroy, Action::Destroy);
 }
@@ -307,7 +320,11 @@ fn what_a_container_forges_is_not_followed() {
     let init = world.started(&spec);
     let outside = world.path("outside");
     std::fs::create_dir(&outside).expect("a directory");
-    let forge = format!("#!/bin/sh\ncd /\nmkdir -p /x\n{0} rm -rf /var /etc\n{0} ln -s {1} /var\n{0} ln -s {1} /etc\n", "/bin/busybox", outside.display());
+    let forge = format!(
+        "#!/bin/sh\ncd /\nmkdir -p /x\n{0} rm -rf /var /etc\n{0} ln -s {1} /var\n{0} ln -s {1} /etc\n",
+        "/bin/busybox",
+        outside.display()
+    );
     let (result, output) = world.script(&spec, &init, &forge);
     assert!(matches!(result, StepResult::Done(_)), "a note that cannot be written is no failure: {result:?} {output}");
     assert_eq!(std::fs::read_dir(&outside).expect("a directory").count(), 0);
@@ -317,27 +334,4 @@ fn what_a_container_forges_is_not_followed() {
     world.stopped(&spec);
     world.done(&spec, Step::DownDestroy, Action::Destroy);
     assert!(outside.is_dir());
-}
-
-/// What each step costs; `cargo test --release --test lxc_host costs -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn costs() {
-    let Some(world) = World::new() else { return };
-    for number in 900_270..900_275 {
-        let spec = world.spec(ctid(number));
-        world.created(&spec);
-        let init = world.started(&spec);
-        world.done(&spec, Step::RunReady, Action::AwaitReady { init: init.clone() });
-        let before = world.host.now().expect("a time").moment.boottime_ms;
-        for _ in 0..10 {
-            world.host.observe(None, &[spec.ctid]).expect("a look");
-        }
-        let looked = world.host.now().expect("a time").moment.boottime_ms;
-        assert!(matches!(world.script(&spec, &init, "#!/bin/sh\n").0, StepResult::Done(_)));
-        let ran = world.host.now().expect("a time").moment.boottime_ms;
-        eprintln!("ten looks: {} ms; a script: {} ms", looked - before, ran - looked);
-        world.stopped(&spec);
-        world.done(&spec, Step::DownDestroy, Action::Destroy);
-    }
 }

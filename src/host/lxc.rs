@@ -118,7 +118,10 @@ impl Lxc {
         }
         let plain = path.is_absolute() && path.to_str().is_some_and(|path| !path.contains(|c: char| c.is_control() || c == '"'));
         if !plain {
-            return Err(unusable(&format!("the container directory {} is no plain absolute path", path.display()), "name another with --lxc-path"));
+            return Err(unusable(
+                &format!("the container directory {} is no plain absolute path", path.display()),
+                "name another with --lxc-path",
+            ));
         }
         let runtime = match runtime {
             Some(path) => RuntimeDir::at(path),

@@ -35,8 +35,24 @@ pub(crate) struct Grounds {
 
 /// Directories that a source may not be, hold, or lie in.
 const PROTECTED: [&str; 18] = [
-    "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot", "/dev", "/proc", "/sys", "/run", "/root",
-    "/var/lib/lxc", "/var/lib/vz", "/var/lib/phoenix", "/var/run",
+    "/etc",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/boot",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/run",
+    "/root",
+    "/var/lib/lxc",
+    "/var/lib/vz",
+    "/var/lib/phoenix",
+    "/var/run",
 ];
 /// The permission bits of a directory that did not exist and for which the manifest gives none.
 const NEW_DIRECTORY_MODE: u32 = 0o755;
@@ -56,10 +72,14 @@ pub(crate) enum OwnershipError {
     #[error("{component} is not a directory")]
     NotADirectory { component: PathBuf },
     /// Somebody other than root could exchange a component of the path.
-    #[error("{component} {why}, so others could exchange what lies below it; `chown root` and `chmod go-w` it, or choose another directory")]
+    #[error(
+        "{component} {why}, so others could exchange what lies below it; `chown root` and `chmod go-w` it, or choose another directory"
+    )]
     Exchangeable { component: PathBuf, why: &'static str },
     /// The container's root cannot go there.
-    #[error("{component} does not let the container's root pass (group {gid} on the host); `chgrp {gid}` and `chmod 710` it, or `chmod o+x` it")]
+    #[error(
+        "{component} does not let the container's root pass (group {gid} on the host); `chgrp {gid}` and `chmod 710` it, or `chmod o+x` it"
+    )]
     Impassable { component: PathBuf, gid: u32 },
     /// It, or a directory above it, is missing.
     #[error("{component} does not exist; create it, or mount what holds it")]
@@ -77,7 +97,9 @@ pub(crate) enum OwnershipError {
     #[error("the id map gives volume {volume} to the host's root; only a privileged container may own things as root")]
     HostRoot { volume: String },
     /// An id-mapped mount would let the container make set-user-id programs that others can reach.
-    #[error("{path} needs a directory above it that keeps other users out (mode 0710, group root or the container's root), or \"nosuid_mount\": what the container creates under an id-mapped mount belongs to host ids, set-user-id programs included")]
+    #[error(
+        "{path} needs a directory above it that keeps other users out (mode 0710, group root or the container's root), or \"nosuid_mount\": what the container creates under an id-mapped mount belongs to host ids, set-user-id programs included"
+    )]
     OpenToOthers { path: PathBuf },
     /// The tree below is deeper than will be walked.
     #[error("{path} is nested deeper than {max} directories; flatten it, or leave \"recursive\" out")]

@@ -223,7 +223,9 @@ impl Drop for World {
 impl World {
     fn is_rootfs(&self, root: &std::fs::Metadata) -> bool {
         let containers = std::fs::read_dir(self.path("lxc")).into_iter().flatten().flatten();
-        containers.filter_map(|entry| std::fs::metadata(entry.path().join("rootfs")).ok()).any(|ours| (ours.dev(), ours.ino()) == (root.dev(), root.ino()))
+        containers
+            .filter_map(|entry| std::fs::metadata(entry.path().join("rootfs")).ok())
+            .any(|ours| (ours.dev(), ours.ino()) == (root.dev(), root.ino()))
     }
 }
 

@@ -130,8 +130,21 @@ impl<'a> Act<'a> {
             }
         })?;
         let (step, intent) = (step.clone(), self.intent_ref.clone());
-        let job = Job { ctid: *ctid, incarnation: *incarnation, step, attempt: *attempt, intent, token: *token, deadline, grace: GRACE, sync, secrets, task };
-        let running = shim::spawn(prepared, job, self.locks, &self.host.shim).map_err(|error| failed(FailureClass::Transient, chain(&error)))?;
+        let job = Job {
+            ctid: *ctid,
+            incarnation: *incarnation,
+            step,
+            attempt: *attempt,
+            intent,
+            token: *token,
+            deadline,
+            grace: GRACE,
+            sync,
+            secrets,
+            task,
+        };
+        let running =
+            shim::spawn(prepared, job, self.locks, &self.host.shim).map_err(|error| failed(FailureClass::Transient, chain(&error)))?;
         let result = running.wait().map_err(|error| Box::new(StepResult::Unknown { why: chain(&error) }))?;
         self.keep_output(&result);
         Ok(result)
@@ -188,7 +201,9 @@ pub(super) fn judge_ending(step: &StepId, result: &JobResult, what: &str, comman
         Ending::Exited(0) => return Ok(()),
         Ending::Exited(status) => (FailureClass::Transient, format!("{what} failed"), Some(format!("exit {status}"))),
         Ending::Signalled(signal) => (FailureClass::Transient, format!("{what} was ended by a signal"), Some(format!("signal {signal}"))),
-        Ending::TimedOut if result.undead.is_empty() => (FailureClass::Timeout, format!("{what} did not end before the deadline of {step}"), None),
+        Ending::TimedOut if result.undead.is_empty() => {
+            (FailureClass::Timeout, format!("{what} did not end before the deadline of {step}"), None)
+        }
         Ending::TimedOut => (FailureClass::Undead, format!("{what} did not end, and processes {:?} cannot be ended", result.undead), None),
         Ending::NotStarted { why } => (FailureClass::Transient, format!("{what} could not be started: {why}"), None),
         Ending::NotDurable { why } => (FailureClass::Transient, format!("{what} succeeded, but could not be made durable: {why}"), None),

@@ -109,7 +109,10 @@ impl Controllers {
 pub(crate) fn thaw(groups: &[(String, PathBuf)]) {
     let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let freezer = |options: &str| options.split(',').any(|option| option == "freezer");
-    let Some((point, ..)) = mountinfo.lines().filter_map(parse_mount).find(|(_, kind, options)| *kind == "cgroup" && freezer(options)) else { return };
+    let Some((point, ..)) = mountinfo.lines().filter_map(parse_mount).find(|(_, kind, options)| *kind == "cgroup" && freezer(options))
+    else {
+        return;
+    };
     let Some((_, group)) = groups.iter().find(|(controllers, _)| freezer(controllers)) else { return };
     let payload = group.ancestors().filter(|group| group.to_string_lossy().contains("lxc.payload."));
     for group in payload {

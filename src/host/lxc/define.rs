@@ -161,9 +161,14 @@ impl Act<'_> {
         let path = match &self.effect.spec.origin {
             Origin::Template(Template::File(path)) => path,
             Origin::Template(Template::Stored(name)) => {
-                return Err(failed(FailureClass::Permanent, format!("{name} is a template of a Proxmox storage; name a file on plain LXC")));
+                return Err(failed(
+                    FailureClass::Permanent,
+                    format!("{name} is a template of a Proxmox storage; name a file on plain LXC"),
+                ));
             }
-            Origin::Clone { source } => return Err(failed(FailureClass::Permanent, format!("the spec is a clone of {source} and has no template"))),
+            Origin::Clone { source } => {
+                return Err(failed(FailureClass::Permanent, format!("the spec is a clone of {source} and has no template")));
+            }
         };
         let archive = File::open(path).map_err(at("open the template", path))?;
         if !archive.metadata().map_err(at("look at", path))?.is_file() {
@@ -172,7 +177,8 @@ impl Act<'_> {
         let found = self.host.templates.of(&archive).map_err(at("read", path))?;
         match planned {
             Some(planned) if planned != found => {
-                let message = format!("{} has changed since it was planned ({planned}, now {found}); run `phoenix up` again", path.display());
+                let message =
+                    format!("{} has changed since it was planned ({planned}, now {found}); run `phoenix up` again", path.display());
                 Err(failed(FailureClass::Permanent, message))
             }
             Some(_) | None => Ok(archive),
@@ -228,7 +234,10 @@ impl Act<'_> {
         let wanted = &self.effect.spec.idmap;
         if map.as_ref() != (!wanted.is_identity()).then_some(wanted) {
             let found = map.map_or_else(|| "none".to_owned(), |map| map.to_string());
-            return Err(failed(FailureClass::Permanent, format!("the id map of container {source} ({found}) is not the clone's ({wanted})")));
+            return Err(failed(
+                FailureClass::Permanent,
+                format!("the id map of container {source} ({found}) is not the clone's ({wanted})"),
+            ));
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 
 /// Puts `bytes` at `path` in one step: whoever looks sees the old file or the new one, also after a power cut.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = path.with_file_name([b".phoenix-new-".as_slice(), path.file_name().unwrap_or_default().as_bytes()].concat().into_name());
+    let temporary =
+        path.with_file_name([b".phoenix-new-".as_slice(), path.file_name().unwrap_or_default().as_bytes()].concat().into_name());
     match std::fs::remove_file(&temporary) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -81,7 +81,9 @@ impl Inside {
 
     fn directory_in(&self, at: &File, name: &OsStr) -> io::Result<File> {
         match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => rustix::fs::chownat(at, name, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)), AtFlags::SYMLINK_NOFOLLOW)?,
+            Ok(()) => {
+                rustix::fs::chownat(at, name, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)), AtFlags::SYMLINK_NOFOLLOW)?;
+            }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
         }

@@ -16,11 +16,11 @@ use crate::machine::{Evidence, Failure, FailureClass, StepResult, WaitKind};
 use crate::plan::{Init, Source};
 use crate::shim::{Kept, Secret, Task, Variables};
 
+use super::super::ownership;
 use super::act::{Act, Taken, drift, failed, io_failed, judge_ending, tail};
+use super::cgroup;
 use super::observe::{self, Up};
 use super::proc::Held;
-use super::super::ownership;
-use super::cgroup;
 
 /// How long one look at a starting container is apart from the next; its `lxc-start` ending wakes earlier.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -98,7 +98,8 @@ impl Act<'_> {
             return Err(init_lost(init));
         }
         let planned = &self.effect.spec.idmap;
-        let configured = self.config()?.idmap().map_err(|error| drift("the configuration has an id map", error))?.unwrap_or_else(IdMap::identity);
+        let configured =
+            self.config()?.idmap().map_err(|error| drift("the configuration has an id map", error))?.unwrap_or_else(IdMap::identity);
         if found != *planned {
             return Err(drift(format!("the planned id map is {planned}"), format!("the kernel's is {found}")));
         }
@@ -187,7 +188,8 @@ impl Act<'_> {
         });
         prepared.map_err(|error| io_failed("make room for the log of lxc-start", &error))?;
         let (path, ctid) = (self.host.layout.path(), self.intent().ctid);
-        let mut argv: Vec<OsString> = vec![self.host.programs.lxc_start.clone().into(), "-P".into(), path.into(), "-n".into(), ctid.to_string().into()];
+        let mut argv: Vec<OsString> =
+            vec![self.host.programs.lxc_start.clone().into(), "-P".into(), path.into(), "-n".into(), ctid.to_string().into()];
         argv.extend(["-d".into(), "-l".into(), "WARN".into(), "-o".into(), log.into()]);
         let task = Task::Run { argv, env: host_environment(), kept: Kept::Nothing };
         let result = self.run(task, Vec::new(), Vec::new())?;
@@ -215,7 +217,8 @@ impl Act<'_> {
 
     fn lxc_stop(&self, wait: Duration) -> Task {
         let (path, ctid) = (self.host.layout.path(), self.intent().ctid);
-        let mut argv: Vec<OsString> = vec![self.host.programs.lxc_stop.clone().into(), "-P".into(), path.into(), "-n".into(), ctid.to_string().into()];
+        let mut argv: Vec<OsString> =
+            vec![self.host.programs.lxc_stop.clone().into(), "-P".into(), path.into(), "-n".into(), ctid.to_string().into()];
         argv.extend(["-t".into(), wait.as_secs().max(1).to_string().into()]);
         Task::Run { argv, env: host_environment(), kept: Kept::LockAndToken }
     }

@@ -80,7 +80,11 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_no_mark() {
-        for text in ["", "{}", r#"{"schema":2,"journal":"0102030405060708090a0b0c0d0e0f10","fleet":"a","ctid":101,"incarnation":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","epoch":7}"#] {
+        for text in [
+            "",
+            "{}",
+            r#"{"schema":2,"journal":"0102030405060708090a0b0c0d0e0f10","fleet":"a","ctid":101,"incarnation":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5","epoch":7}"#,
+        ] {
             assert!(parse(text).is_none(), "{text:?}");
         }
     }

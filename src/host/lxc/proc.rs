@@ -208,7 +208,9 @@ fn parse_lxc_start(command: &[u8], path: &Path) -> Option<Ctid> {
             if *word == short || *word == long {
                 return words.get(index + 1).copied();
             }
-            word.strip_prefix(long).and_then(|rest| rest.strip_prefix('=')).or_else(|| word.strip_prefix(short).filter(|rest| !rest.is_empty()))
+            word.strip_prefix(long)
+                .and_then(|rest| rest.strip_prefix('='))
+                .or_else(|| word.strip_prefix(short).filter(|rest| !rest.is_empty()))
         })
     };
     let found = option("-P", "--lxcpath").unwrap_or("/var/lib/lxc");

@@ -22,7 +22,8 @@ impl Act<'_> {
         self.check_mark()?;
         let script = self.script()?;
         let held = self.hold(init)?;
-        let text = script.text.clone().ok_or_else(|| failed(FailureClass::Permanent, "the script's text was not loaded from the journal"))?;
+        let text =
+            script.text.clone().ok_or_else(|| failed(FailureClass::Permanent, "the script's text was not loaded from the journal"))?;
         let (env, secrets) = shim::resolve(&script.env).map_err(|error| self.secret_missing(&error))?;
         let env = self.base_environment().into_iter().chain(env).collect();
         let task = Task::Script { container: self.container(), text, args: script.args.clone(), env };

@@ -125,7 +125,8 @@ impl Act<'_> {
                 let given = or_absent(ownership::is_given(volume, &reached, owner).map_err(refused))?;
                 let former = ownership::former(&reached, &self.host.grounds);
                 let source = reached.source(volume);
-                let prepared = crate::machine::Prepared { source, host_uid: owner.uid, host_gid: owner.gid, former, left_alone: Vec::new() };
+                let prepared =
+                    crate::machine::Prepared { source, host_uid: owner.uid, host_gid: owner.gid, former, left_alone: Vec::new() };
                 done_if(given && !volume.recursive, Evidence::Prepared(prepared))
             }
             Action::Repair { .. } => self.probe_repair(),
@@ -193,9 +194,12 @@ impl Act<'_> {
                 let set = wanted::with_autostart(config.clone(), autostart).settings().eq(config.settings());
                 done_if(set, Evidence::AutostartSet { enabled: autostart.enabled })
             }
-            Action::Create { .. } | Action::Clone { .. } | Action::Mark | Action::Prepare { .. } | Action::Destroy | Action::Repair { .. } => {
-                Err(Box::new(StepResult::Unknown { why: "a step that is looked at elsewhere".to_owned() }))
-            }
+            Action::Create { .. }
+            | Action::Clone { .. }
+            | Action::Mark
+            | Action::Prepare { .. }
+            | Action::Destroy
+            | Action::Repair { .. } => Err(Box::new(StepResult::Unknown { why: "a step that is looked at elsewhere".to_owned() })),
         }
     }
 

@@ -132,7 +132,8 @@ fn includes(idmap: &IdMap) -> impl Iterator<Item = &'static str> {
 }
 
 fn nic_settings(index: usize, nic: &Nic, mark: &Mark) -> Vec<(&'static str, String)> {
-    let mut settings = vec![("type", "veth".to_owned()), ("link", nic.bridge.clone()), ("flags", "up".to_owned()), ("name", nic.name.clone())];
+    let mut settings =
+        vec![("type", "veth".to_owned()), ("link", nic.bridge.clone()), ("flags", "up".to_owned()), ("name", nic.name.clone())];
     settings.push(("hwaddr", nic.hwaddr.clone().unwrap_or_else(|| hwaddr(index, mark))));
     if let Some(mtu) = nic.mtu {
         settings.push(("mtu", mtu.to_string()));
@@ -141,7 +142,9 @@ fn nic_settings(index: usize, nic: &Nic, mark: &Mark) -> Vec<(&'static str, Stri
         settings.push(("veth.vlan.id", vlan.to_string()));
     }
     match nic.address {
-        Address::Static { ip, prefix } => settings.push((if ip.is_ipv4() { "ipv4.address" } else { "ipv6.address" }, format!("{ip}/{prefix}"))),
+        Address::Static { ip, prefix } => {
+            settings.push((if ip.is_ipv4() { "ipv4.address" } else { "ipv6.address" }, format!("{ip}/{prefix}")));
+        }
         Address::Dhcp | Address::Manual => {}
     }
     if let Some(gateway) = nic.gateway {

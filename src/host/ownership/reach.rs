@@ -71,7 +71,10 @@ impl Reached {
             let last = index + 1 == names.len();
             let meta = directory.metadata().map_err(io_error("look at", &at))?;
             if above.last().is_some_and(Above::is_sticky) && !last && meta.uid() != 0 {
-                return Err(OwnershipError::Exchangeable { component: at, why: "is not root's, in a directory where everyone can create names" });
+                return Err(OwnershipError::Exchangeable {
+                    component: at,
+                    why: "is not root's, in a directory where everyone can create names",
+                });
             }
         }
         let meta = directory.metadata().map_err(io_error("look at", &at))?;

@@ -22,7 +22,12 @@ struct Former {
 
 /// Writes `now` down unless something stands there already, and returns what stands there. Writes nothing if nothing of
 /// anybody's is going to be changed.
-pub(super) fn keep_first(grounds: &Grounds, reached: &Reached, now: (u32, u32, u32), changes: bool) -> Result<Option<(u32, u32, u32)>, OwnershipError> {
+pub(super) fn keep_first(
+    grounds: &Grounds,
+    reached: &Reached,
+    now: (u32, u32, u32),
+    changes: bool,
+) -> Result<Option<(u32, u32, u32)>, OwnershipError> {
     if let Some(former) = read(grounds, reached) {
         return Ok(Some(former));
     }
