@@ -139,7 +139,7 @@ impl Lxc {
         let own = [path.clone(), runtime.path().to_owned(), state.clone()].into_iter().chain(protected).collect();
         Ok(Self {
             layout: layout::Layout::new(path),
-            grounds: Grounds { own, records: state.join("volumes") },
+            grounds: Grounds { own, container_mounts: true, records: state.join("volumes") },
             runtime,
             state,
             clock,

@@ -152,7 +152,8 @@ impl<'a> Act<'a> {
 
     /// Judges the end of a child: only an exit status of 0 goes on.
     pub(super) fn expect_success(&self, result: &JobResult, what: &str, command: Option<String>) -> Taken<()> {
-        judge_ending(&self.intent().step, result, what, command)
+        let tail = tail(&result.output().unwrap_or_default());
+        judge_ending(&self.intent().step, result, what, command, tail)
     }
 }
 
@@ -195,7 +196,7 @@ pub(super) fn owner(mark: &Mark) -> String {
 }
 
 /// Judges the end of a child.
-pub(super) fn judge_ending(step: &StepId, result: &JobResult, what: &str, command: Option<String>) -> Taken<()> {
+pub(super) fn judge_ending(step: &StepId, result: &JobResult, what: &str, command: Option<String>, tail: String) -> Taken<()> {
     let (class, message, status) = match &result.ending {
         Ending::Exited(0) => return Ok(()),
         Ending::Exited(status) => (FailureClass::Transient, format!("{what} failed"), Some(format!("exit {status}"))),
@@ -207,7 +208,6 @@ pub(super) fn judge_ending(step: &StepId, result: &JobResult, what: &str, comman
         Ending::NotStarted { why } => (FailureClass::Transient, format!("{what} could not be started: {why}"), None),
         Ending::NotDurable { why } => (FailureClass::Transient, format!("{what} succeeded, but could not be made durable: {why}"), None),
     };
-    let tail = tail(&result.output().unwrap_or_default());
     Err(Box::new(StepResult::Failed(Failure { class, message, command, status, tail })))
 }
 
@@ -228,11 +228,8 @@ pub(super) fn failed(class: FailureClass, message: impl Display) -> Box<StepResu
 }
 
 pub(super) fn io_failed(what: &str, error: &io::Error) -> Box<StepResult> {
-    let class = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::InvalidData => FailureClass::Permanent,
-        // Kinds are the library's enum, and whatever else it names may pass.
-        _ => FailureClass::Transient,
-    };
+    let stays = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::InvalidData);
+    let class = if stays { FailureClass::Permanent } else { FailureClass::Transient };
     failed(class, format!("cannot {what}: {error}"))
 }
 
