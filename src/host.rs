@@ -4,6 +4,10 @@
 //! effect's mark. No method has a default body: a host that cannot do something says so in the report. Not here: retries,
 //! order, recovery (`engine`), and writing to the journal (`driver`).
 
+pub mod lxc;
+mod ownership;
+pub mod sim;
+
 use std::any::Any;
 
 use phoenix_journal::{JournalId, Recorded};
@@ -88,6 +92,7 @@ pub struct Territory {
 }
 
 /// The locks of one or two containers. Dropping it lets go of them, unless a shim holds them too.
+#[derive(Debug)]
 pub struct Lease {
     /// The locked descriptors, in the order they were taken; empty where locks are not files.
     pub files: Vec<std::fs::File>,
