@@ -23,7 +23,7 @@ pub enum Work {
         /// The container.
         ctid: Ctid,
         /// The effect.
-        effect: Recorded<Effect>,
+        effect: Box<Recorded<Effect>>,
         /// Its locks.
         lease: Lease,
     },
@@ -159,7 +159,7 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
                     let (ctid, seq) = (effect.intent.ctid, effect.seq());
                     self.observer.observe(Progress::Intended { seq, intent: &effect.intent });
                     events.push(Event::Began { ctid, seq });
-                    work.push(Work::CarryOut { ctid, effect, lease });
+                    work.push(Work::CarryOut { ctid, effect: Box::new(effect), lease });
                 }
                 (Ok(_), None) | (Err(_), Some(_)) => unreachable!("leases are pushed together with the lines that need them"),
                 (Err(line), None) => {

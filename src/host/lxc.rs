@@ -40,7 +40,8 @@ use crate::plan::{Doubt, Effect, Observation};
 use crate::shim::{Clock, Lock, LockName, RuntimeDir, ShimBinary};
 
 use super::ownership::Grounds;
-use super::{Host, HostError, HostKind, Lease, LockError, Territory, Watch};
+use super::{Host, HostError, Lease, LockError, Territory, Watch};
+use crate::ids::HostKind;
 
 /// Where things are. [`LxcOptions::new`] fills in what a host has by default.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, StatVfsMountFlags, Uid};
 
 use crate::ids::{IdKind, IdMap};
 use crate::machine::Prepared;
-use crate::manifest::{Ownership, Volume};
+use crate::manifest::{Ownership, SYSTEM_DIRECTORIES, Volume};
 use crate::plan::Source;
 
 pub(crate) use reach::Reached;
@@ -25,7 +25,7 @@ pub(crate) use reach::Reached;
 /// Where shared directories may lie, and where notes about them are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Grounds {
-    /// Directories of Phoenix and of the backend, beside [`PROTECTED`].
+    /// Directories of Phoenix and of the backend, beside [`SYSTEM_DIRECTORIES`].
     pub(crate) own: Vec<PathBuf>,
     /// Whether the backend mounts as the container's root, so that every directory above must let it pass.
     pub(crate) container_mounts: bool,
@@ -33,27 +33,6 @@ pub(crate) struct Grounds {
     pub(crate) records: PathBuf,
 }
 
-/// Directories that a source may not be, hold, or lie in.
-const PROTECTED: [&str; 18] = [
-    "/etc",
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/boot",
-    "/dev",
-    "/proc",
-    "/sys",
-    "/run",
-    "/root",
-    "/var/lib/lxc",
-    "/var/lib/vz",
-    "/var/lib/phoenix",
-    "/var/run",
-];
 /// The permission bits of a directory that did not exist and for which the manifest gives none.
 const NEW_DIRECTORY_MODE: u32 = 0o755;
 /// The most names reported of files left alone.
@@ -236,7 +215,7 @@ pub(crate) fn verify(source: &Source, grounds: &Grounds) -> Result<Reached, Owne
 }
 
 fn refuse_protected(path: &Path, grounds: &Grounds) -> Result<(), OwnershipError> {
-    let protected = PROTECTED.iter().map(Path::new).chain(grounds.own.iter().map(PathBuf::as_path));
+    let protected = SYSTEM_DIRECTORIES.iter().map(Path::new).chain(grounds.own.iter().map(PathBuf::as_path));
     match protected.into_iter().find(|protected| path.starts_with(protected) || protected.starts_with(path)) {
         Some(protected) => Err(OwnershipError::Protected { path: path.to_owned(), protected: protected.to_owned() }),
         None => Ok(()),

@@ -12,7 +12,8 @@ use std::time::Duration;
 use phoenix_journal::{JournalId, Recorded};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::host::{Host, HostError, HostKind, Lease, LockError, Territory, Watch};
+use crate::host::{Host, HostError, Lease, LockError, Territory, Watch};
+use crate::ids::HostKind;
 use crate::ids::{Ctid, Now};
 use crate::machine::{Report, StepResult};
 use crate::plan::{Doubt, Effect, Observation};

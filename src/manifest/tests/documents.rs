@@ -12,7 +12,8 @@ use super::super::tables::{
     ContainerTable, DefaultsTable, FeatureTable, FleetTable, HealthTable, LxcFeaturesTable, MountTable, NicTable, OwnerTable, ReadyTable,
     ScriptTable, SecretTable, StartupTable, VolumeTable,
 };
-use super::super::{HostKind, Surroundings, load, proxmox_idmap, schema};
+use super::super::{Surroundings, load, proxmox_idmap, schema};
+use crate::ids::HostKind;
 
 const DOCUMENT: &str = include_str!("../../../docs/manifest.md");
 

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::super::{HostKind, Surroundings, parse, proxmox_idmap};
+use super::super::{Surroundings, parse, proxmox_idmap};
 use super::Bench;
+use crate::ids::HostKind;
 
 const WHOLE: &str = include_str!("../../../examples/everything.json");
 
