@@ -7,6 +7,8 @@
 
 #[path = "lxc_host/costs.rs"]
 mod costs;
+#[path = "fleets/recorded.rs"]
+mod recorded;
 #[path = "lxc_host/settle.rs"]
 mod settle;
 #[path = "lxc_host/world.rs"]
