@@ -60,13 +60,15 @@ pub enum TurnError {
 
 /// Where the locks of containers are taken.
 pub trait Locks {
-    /// Takes the locks of the given containers, in the order given, without waiting.
-    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError>;
+    /// Takes the locks that an effect needs, without waiting, and allocates what it will have to write.
+    fn lock(&self, effect: &Effect) -> Result<Lease, LockError>;
 }
 
 impl Locks for Arc<dyn Host> {
-    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
-        self.as_ref().lock(ctids)
+    fn lock(&self, effect: &Effect) -> Result<Lease, LockError> {
+        let mut lease = self.as_ref().lock(&effect.intent.locks())?;
+        self.as_ref().allocate(effect, &mut lease)?;
+        Ok(lease)
     }
 }
 
@@ -113,7 +115,7 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
         let (mut events, mut lines, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for request in self.outbox.drain() {
             match request {
-                Request::Begin(effect) => match self.locks.lock(&effect.intent.locks()) {
+                Request::Begin(effect) => match self.locks.lock(&effect) {
                     Ok(lease) => {
                         leases.push(Some(lease));
                         lines.push(Line::Effect(effect, now.wall));
@@ -175,6 +177,9 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
 
 /// The refusal as an error; an entry of a run's stream has no container, so the smallest number stands in.
 fn refused(ctid: Option<Ctid>, why: Refused) -> TurnError {
+    if matches!(why, Refused::Full { .. }) {
+        return JournalError::Full { source: Some(Box::new(why)) }.into();
+    }
     let ctid = ctid.unwrap_or_else(|| Ctid::new(crate::ids::CTID_MIN).expect("the smallest id is in range"));
     TurnError::Refused { ctid, why }
 }

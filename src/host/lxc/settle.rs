@@ -56,7 +56,7 @@ pub(super) fn settle(host: &Lxc, doubt: &Doubt, watch: &dyn Watch) -> Report {
     };
     let (settled, locks) = (settlement.settled, settlement.locks);
     let files: Vec<std::fs::File> = locks.into_iter().map(crate::shim::Lock::into_file).collect();
-    let act = Act::new(host, doubt.seq, doubt.epoch, &doubt.effect, &files);
+    let act = Act::new(host, doubt.seq, doubt.epoch, &doubt.effect, &files, None);
     let result = match settled {
         Settled::Result(result) => act.probe(Some(&result)),
         Settled::NoResult => act.probe(None),
