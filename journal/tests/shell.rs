@@ -5,6 +5,7 @@
 
 mod parcel;
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use parcel::{declare, intent, made, open, shipped};
@@ -127,7 +128,7 @@ fn content(path: &Path) -> String {
         let mut rows = statement.query([]).expect("rows");
         while let Some(row) = rows.next().expect("a row") {
             let values = (0..width).map(|index| format!("{:?}", row.get::<_, rusqlite::types::Value>(index).expect("a value")));
-            text.push_str(&format!("{table}: {}\n", values.collect::<Vec<_>>().join(" | ")));
+            writeln!(text, "{table}: {}", values.collect::<Vec<_>>().join(" | ")).expect("a text takes any text");
         }
     }
     text
