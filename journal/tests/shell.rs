@@ -285,6 +285,9 @@ fn positions_say_what_entries_say() {
         "UPDATE streams SET last_seq = 13 WHERE stream = 'c';",
         "UPDATE streams SET ended = 0, life = 'second' WHERE stream = 'd';",
         "UPDATE streams SET open_intent = NULL WHERE stream = 'b';",
+        // The newest entry is this stream's: only that the position stands at it already tells this from the guards' own update.
+        "UPDATE streams SET ended = 0 WHERE stream = 'd';",
+        "UPDATE streams SET open_intent = 7 WHERE stream = 'd';",
         "DELETE FROM streams WHERE stream = 'c';",
         "INSERT INTO streams VALUES ('parcel', 'e', 'packed', 'active', 'first', 1, 12, NULL, 12, 12, 0);",
         "INSERT INTO streams VALUES ('parcel', 'd', 'packed', 'active', 'first', 1, 12, NULL, 12, 12, 0);",
