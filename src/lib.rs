@@ -1,8 +1,10 @@
 //! Phoenix brings fleets of LXC containers from a manifest to running services.
 
+pub mod codec;
 pub mod engine;
 pub mod host;
 pub mod ids;
+pub mod journal;
 pub mod machine;
 pub mod manifest;
 pub mod plan;

@@ -227,9 +227,8 @@ fn run(
     }
     let account = Account::of(writer.replay(None)?);
     let engine = engine(site, &writer, account, &selection, observation, id, jobs)?;
-    let journal = writer.journal();
     let mut turner = Turner::new(writer, engine, Arc::clone(&site.host), observer);
-    let end = drive(&mut turner, journal, (&channel.sender, &channel.inbox))?;
+    let end = drive(&mut turner, &site.host, (&channel.sender, &channel.inbox))?;
     close(&mut turner, id, end, site)?;
     let stands = stands(&turner.engine);
     Ok(Finished { run: Some(id), end, stands })
@@ -348,7 +347,7 @@ fn pick(mut lives: Lives, selection: &Selection) -> Lives {
     lives
 }
 
-fn close<J: Append>(turner: &mut Turner<'_, J>, run: RunId, end: RunEnd, site: &Site) -> Result<(), RunError> {
+fn close<J: Append>(turner: &mut Turner<'_, J, Arc<dyn Host>>, run: RunId, end: RunEnd, site: &Site) -> Result<(), RunError> {
     let at = site.host.now()?.wall;
     let verdicts = turner.journal.append_group(vec![Line::Fact(Fact::RunClosed(RunClosed { run, end, at }))])?;
     for verdict in verdicts {

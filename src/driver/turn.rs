@@ -58,23 +58,34 @@ pub enum TurnError {
     Host(#[from] HostError),
 }
 
+/// Where the locks of containers are taken.
+pub trait Locks {
+    /// Takes the locks of the given containers, in the order given, without waiting.
+    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError>;
+}
+
+impl Locks for Arc<dyn Host> {
+    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
+        self.as_ref().lock(ctids)
+    }
+}
+
 /// The engine together with its journal.
-pub struct Turner<'a, J> {
+pub struct Turner<'a, J, L> {
     /// The journal.
     pub journal: J,
     /// The engine.
     pub engine: Engine,
-    /// The host, for its locks.
-    pub host: Arc<dyn Host>,
+    locks: L,
     /// Who is told what happens.
     pub observer: &'a mut dyn Observer,
     outbox: Outbox,
 }
 
-impl<'a, J: Append> Turner<'a, J> {
+impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
     /// Puts the parts together.
-    pub fn new(journal: J, engine: Engine, host: Arc<dyn Host>, observer: &'a mut dyn Observer) -> Self {
-        Self { journal, engine, host, observer, outbox: Outbox::default() }
+    pub fn new(journal: J, engine: Engine, locks: L, observer: &'a mut dyn Observer) -> Self {
+        Self { journal, engine, locks, observer, outbox: Outbox::default() }
     }
 
     /// Takes in what happened; returns the work that follows. All that the engine wants recorded at one time goes into one
@@ -102,7 +113,7 @@ impl<'a, J: Append> Turner<'a, J> {
         let (mut events, mut lines, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for request in self.outbox.drain() {
             match request {
-                Request::Begin(effect) => match self.host.lock(&effect.intent.locks()) {
+                Request::Begin(effect) => match self.locks.lock(&effect.intent.locks()) {
                     Ok(lease) => {
                         leases.push(Some(lease));
                         lines.push(Line::Effect(effect, now.wall));

@@ -58,11 +58,11 @@ pub enum DriveError {
 
 /// Runs the engine to its end.
 pub fn drive<J: Append>(
-    turner: &mut Turner<'_, J>,
-    journal: JournalId,
+    turner: &mut Turner<'_, J, Arc<dyn Host>>,
+    host: &Arc<dyn Host>,
     (sender, inbox): (&Sender<Message>, &Receiver<Message>),
 ) -> Result<RunEnd, DriveError> {
-    let mut pool = Pool { host: Arc::clone(&turner.host), journal, sender: sender.clone(), in_flight: BTreeSet::new(), timers: BTreeSet::new() };
+    let mut pool = Pool { host: Arc::clone(host), journal: turner.journal.journal(), sender: sender.clone(), in_flight: BTreeSet::new(), timers: BTreeSet::new() };
     let mut events = vec![Event::Started];
     let mut stops = 0;
     loop {

@@ -22,10 +22,15 @@ impl Dice {
 
     /// A token for one intent.
     pub fn token(&mut self) -> Token {
+        Token::from_random(self.bytes())
+    }
+
+    /// Sixteen bytes.
+    pub fn bytes(&mut self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.roll(0).to_be_bytes());
         bytes[8..].copy_from_slice(&self.roll(1).to_be_bytes());
-        Token::from_random(bytes)
+        bytes
     }
 
     /// Between three quarters and five quarters of `wait`.

@@ -1,0 +1,167 @@
+//! What can go wrong with a journal as a whole.
+//!
+//! Each text says what happened and what to do; the source is in the chain and not in the text. That one entry is not accepted
+//! is no error of the journal but a [`Refused`].
+
+use std::path::PathBuf;
+
+use crate::{Epoch, Refused};
+
+/// Why a journal cannot be made, opened, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// Another process writes to it.
+    #[error("the journal {path} is being written by `{command}` (pid {pid}); wait for it or stop it", path = path.display())]
+    Locked {
+        /// The journal.
+        path: PathBuf,
+        /// The writer's process id, 0 if it has not said yet.
+        pid: u32,
+        /// Its command line.
+        command: String,
+        /// Since when, in milliseconds since 1970.
+        since_ms: i64,
+    },
+    /// There is none.
+    #[error("there is no journal at {path}; create one, or name the right path", path = path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is one already.
+    #[error("{path} exists already; open it, or choose another path", path = path.display())]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{path} is not a journal of this program: {why}; name the right path", path = path.display())]
+    NotAJournal {
+        /// The path.
+        path: PathBuf,
+        /// What it is instead.
+        why: String,
+    },
+    /// The journal was written by a newer program.
+    #[error("the {what} of the journal has version {found}, this program knows up to {known}; use the newer program")]
+    Newer {
+        /// `tables` or `schema`.
+        what: &'static str,
+        /// The journal's.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// The journal was written with an older schema.
+    #[error("the schema of the journal has version {found}, this program has {known}; upgrade the journal (a backup is made first)")]
+    Older {
+        /// The journal's.
+        found: u32,
+        /// This program's.
+        known: u32,
+    },
+    /// The rows of the journal are not the program's.
+    #[error("the journal's machines are not those of this program: {difference}; use the program that made it")]
+    WrongSchema {
+        /// The first difference.
+        difference: String,
+    },
+    /// The rows that the program supplies make no sense.
+    #[error("the schema is wrong: {what}; this is a bug of the program")]
+    BadSchema {
+        /// What is wrong.
+        what: String,
+    },
+    /// The journal is damaged.
+    #[error("the journal {path} is damaged: {what}; keep a copy of all its files, then restore a backup", path = path.display())]
+    Damaged {
+        /// The path.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+        /// Where `SQLite` said so.
+        #[source]
+        source: Option<rusqlite::Error>,
+    },
+    /// A log beside an empty main file: opening it would delete the log.
+    #[error("{path} is empty but has a log beside it, which opening would delete; put the main file back from a backup", path = path.display())]
+    WalBesideEmpty {
+        /// The main file.
+        path: PathBuf,
+    },
+    /// The disk is full. Nothing of the group is recorded.
+    #[error("the disk that holds the journal is full, nothing was begun; free some space and try again")]
+    Full {
+        /// What `SQLite` or the system said.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The directory can be written by others.
+    #[error("{path} can be changed by others ({why}); `chmod go-w` it and see who owns it", path = path.display())]
+    InsecureDirectory {
+        /// The directory or file.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
+    /// The file system is none on which locks and memory maps are reliable.
+    #[error("{path} is on {kind}, where locks cannot be relied on; keep the journal on a local disk", path = path.display())]
+    NetworkFilesystem {
+        /// The path.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
+    /// Another writer has begun since.
+    #[error("another writer has taken over (this one began as epoch {epoch}); stop")]
+    StaleEpoch {
+        /// The epoch of this writer.
+        epoch: Epoch,
+    },
+    /// An entry was appended before an epoch was begun.
+    #[error("nothing is appended before an epoch is begun; this is a bug of the program")]
+    NoEpoch,
+    /// One of the first entries of an epoch was refused; no epoch was begun.
+    #[error("the first entries were not accepted; nothing was begun")]
+    NotBegun {
+        /// Why.
+        #[source]
+        refused: Refused,
+    },
+    /// An earlier error left open what is recorded.
+    #[error("the journal is not written to after an earlier error ({first}); open it again")]
+    Poisoned {
+        /// The text of that error.
+        first: String,
+    },
+    /// The bundled `SQLite` is too old, or does not keep a setting that durability rests on.
+    #[error("SQLite does not do what is needed: {what}; build with the bundled SQLite")]
+    Unfit {
+        /// What it does not do.
+        what: String,
+    },
+    /// The system has no random numbers.
+    #[error("the system gave no random numbers; see getrandom(2)")]
+    Random(#[source] getrandom::Error),
+    /// A system call failed.
+    #[error("cannot {doing} {path}; see the cause", path = path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `SQLite` failed.
+    #[error("SQLite failed to {doing}; see the cause")]
+    Sqlite {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: rusqlite::Error,
+    },
+}

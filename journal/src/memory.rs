@@ -1,0 +1,155 @@
+//! A journal in memory, for simulations.
+//!
+//! It gives the verdicts of a journal on disk and forgets everything when dropped. A clone is what a crash leaves: clone it
+//! after any append, drop the original, begin again on the clone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::append::sealed::Sealed;
+use crate::entry::Row;
+use crate::ledger::Ledger;
+use crate::schema::Rules;
+use crate::{Append, Digest, Draft, Entry, Epoch, EpochId, JournalError, JournalId, Position, Record, Recorded, Refused, Schema, Seq};
+use crate::{Body, StreamKey};
+
+/// A journal in memory. Hashes are not computed: `hash` and `prev_hash` are [`Digest::ZERO`].
+#[derive(Clone, Debug)]
+pub struct Memory {
+    id: JournalId,
+    rules: Arc<Rules>,
+    ledger: Ledger,
+    entries: Vec<Arc<Entry>>,
+    epochs: Vec<EpochId>,
+    blobs: BTreeMap<Digest, Arc<[u8]>>,
+    cache: BTreeMap<String, String>,
+    began: bool,
+    full: bool,
+}
+
+impl Memory {
+    /// An empty journal with this id.
+    pub fn new(schema: &Schema, id: JournalId) -> Result<Self, JournalError> {
+        Ok(Self {
+            id,
+            rules: Arc::new(Rules::of(schema)?),
+            ledger: Ledger::default(),
+            entries: Vec::new(),
+            epochs: Vec::new(),
+            blobs: BTreeMap::new(),
+            cache: BTreeMap::new(),
+            began: false,
+            full: false,
+        })
+    }
+
+    /// What a crash leaves: the same history, and no epoch begun.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        Self { began: false, ..self.clone() }
+    }
+
+    /// Every epoch so far, as number and random id.
+    pub fn epochs(&self) -> Vec<(Epoch, EpochId)> {
+        (1..).map(Epoch::new).zip(self.epochs.iter().copied()).collect()
+    }
+
+    /// Makes the disk full, or not: declarations and intents are refused, outcomes and notes come out of the reserve.
+    pub fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// As [`Writer::cache_put`](crate::Writer::cache_put).
+    pub fn cache_put(&mut self, key: &str, value: &str) {
+        self.cache.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// As [`Writer::cache_get`](crate::Writer::cache_get).
+    pub fn cache_get(&self, key: &str) -> Option<&str> {
+        self.cache.get(key).map(String::as_str)
+    }
+
+    fn append(&mut self, epoch: Epoch, mut draft: Draft) -> Result<Seq, Refused> {
+        self.ledger.admit(&self.rules, &draft)?;
+        if self.full && begins_something(&draft.body) {
+            return Err(Refused::Full { key: draft.stream });
+        }
+        let seq = Seq::new(self.entries.len() as u64 + 1);
+        self.ledger.learn(&self.rules, seq, &draft);
+        for blob in std::mem::take(&mut draft.blobs) {
+            self.blobs.insert(Digest::of(&blob), blob.into());
+        }
+        self.entries.push(Arc::new(Entry::out_of(self.id, Row::of(draft, seq, epoch))));
+        Ok(seq)
+    }
+
+    fn append_all<T: Record>(&mut self, epoch: Epoch, batch: Vec<T>) -> Vec<Result<Recorded<T>, Refused>> {
+        let id = self.id;
+        batch.into_iter().map(|value| self.append(epoch, value.draft()).map(|seq| Recorded::mint(id, seq, epoch, value))).collect()
+    }
+}
+
+impl Sealed for Memory {}
+
+impl Append for Memory {
+    fn journal(&self) -> JournalId {
+        self.id
+    }
+
+    fn epoch(&self) -> Option<(Epoch, EpochId)> {
+        let last = *self.epochs.last()?;
+        self.began.then(|| (Epoch::new(self.epochs.len() as u64), last))
+    }
+
+    fn begin<T: Record>(&mut self, first: Vec<T>) -> Result<Vec<Recorded<T>>, JournalError> {
+        let mut next = self.clone();
+        let epoch = Epoch::new(self.epochs.len() as u64 + 1);
+        next.epochs.push(EpochId::derived(self.id, epoch));
+        next.began = true;
+        let first: Result<Vec<_>, Refused> = next.append_all(epoch, first).into_iter().collect();
+        match first {
+            Ok(recorded) => {
+                *self = next;
+                Ok(recorded)
+            }
+            Err(Refused::Full { key: _ }) => Err(JournalError::Full { source: None }),
+            Err(refused) => Err(JournalError::NotBegun { refused }),
+        }
+    }
+
+    fn append_group<T: Record>(&mut self, batch: Vec<T>) -> Result<Vec<Result<Recorded<T>, Refused>>, JournalError> {
+        let (epoch, _) = self.epoch().ok_or(JournalError::NoEpoch)?;
+        Ok(self.append_all(epoch, batch))
+    }
+
+    fn replay(&self, key: Option<&StreamKey>) -> Result<Vec<Entry>, JournalError> {
+        let wanted = |entry: &&Arc<Entry>| key.is_none_or(|key| entry.stream == *key);
+        Ok(self.entries.iter().filter(wanted).map(|entry| Entry::clone(entry)).collect())
+    }
+
+    fn positions(&self) -> Result<Vec<Position>, JournalError> {
+        Ok(self.ledger.positions().cloned().collect())
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, JournalError> {
+        Ok(self.blobs.get(digest).map(|blob| blob.to_vec()))
+    }
+}
+
+/// Whether the entry is one of those that a full disk refuses.
+pub(crate) fn begins_something(body: &Body) -> bool {
+    match body {
+        Body::Declare | Body::Intent { .. } => true,
+        Body::Outcome { .. } | Body::Note { .. } => false,
+    }
+}

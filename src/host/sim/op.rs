@@ -1,0 +1,495 @@
+//! One operation under way: when its next piece is due, what strikes it, and how it ends.
+//!
+//! Apart from what the pieces do (`act`): here is the machinery all operations share, deadlines and faults included.
+
+use std::sync::Arc;
+
+use phoenix_journal::Digest;
+
+use crate::ids::{Ctid, Wall};
+use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult};
+use crate::manifest::{EnvValue, Script};
+use crate::plan::{Action, Effect};
+
+use super::damage::{Before, Damage, ScriptEnd, ScriptStart};
+use super::dice::step_key;
+use super::faults::{Due, What};
+use super::pieces::{Act, Carrier, Piece, carrier_of, changes_host, duration_ms, pieces_of};
+use super::world::{End, Left, OpId, Progress, World};
+
+/// An operation under way.
+#[derive(Clone, Debug)]
+pub(super) struct Op {
+    pub(super) effect: Arc<Effect>,
+    pieces: &'static [Piece],
+    /// How many pieces are done.
+    pub(super) done: u8,
+    pub(super) due_ms: u64,
+    pub(super) deadline_ms: u64,
+    carrier: Carrier,
+    /// Phoenix is gone; nobody will be told how this ends.
+    pub(super) orphan: bool,
+    stuck: Stuck,
+    fault: Option<Due>,
+    exit: Option<(u8, String)>,
+    pub(super) never_ready: bool,
+    /// The gate was passed: what belongs to the operation is under way.
+    let_in: bool,
+    started: Wall,
+}
+
+/// Whether an operation goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stuck {
+    No,
+    /// Until its deadline; then it is ended.
+    Hangs,
+    /// For ever: it cannot be ended.
+    Undead,
+}
+
+impl Op {
+    pub(super) fn pieces(&self) -> u8 {
+        u8::try_from(self.pieces.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Whether a container's lock is held for this.
+    pub(super) fn touches(&self, ctid: Ctid) -> bool {
+        let intent = &self.effect.intent;
+        intent.ctid == ctid || matches!(&intent.action, Action::Clone { source, .. } if *source == ctid)
+    }
+
+    pub(super) fn is_undead(&self) -> bool {
+        self.stuck == Stuck::Undead
+    }
+
+    /// What a death of Phoenix alone makes of this: `false` if it ends.
+    pub(super) fn outlives_phoenix(&self) -> bool {
+        match self.carrier {
+            Carrier::Phoenix => false,
+            Carrier::Shim | Carrier::Nobody => true,
+        }
+    }
+
+    /// The shim is gone as well: whatever comes of this leaves no result.
+    pub(super) fn lose_shim(&mut self) {
+        self.carrier = match self.carrier {
+            Carrier::Phoenix => Carrier::Phoenix,
+            Carrier::Shim | Carrier::Nobody => Carrier::Nobody,
+        };
+    }
+
+    fn act(&self) -> Option<Act> {
+        self.pieces.get(usize::from(self.done)).map(|piece| piece.act)
+    }
+
+    /// Whether a script has been started by this and has not come to its end.
+    fn runs_script(&self) -> bool {
+        matches!(self.effect.intent.action, Action::RunScript { .. }) && self.let_in && self.done > 0
+    }
+}
+
+impl World {
+    /// Carries out the next piece of an operation and moves the clock to when that is done.
+    ///
+    /// An operation that is not there (any more: a crash ended it) is reported as [`StepResult::Unknown`].
+    pub fn advance(&mut self, op: OpId) -> Progress {
+        let Some(due_ms) = self.ops.get(&op).map(|op| op.due_ms) else {
+            return Progress::Finished(Report::bare(StepResult::Unknown { why: "the simulator knows no such operation".to_owned() }));
+        };
+        self.run_orphans(due_ms);
+        self.step(op)
+    }
+
+    /// Lets what goes on without Phoenix go on until `end_ms`.
+    pub(super) fn run_orphans(&mut self, end_ms: u64) {
+        let next = |world: &Self| {
+            let due = world
+                .ops
+                .iter()
+                .filter(|(_, op)| op.orphan && op.due_ms <= end_ms && op.due_ms < u64::MAX)
+                .map(|(id, op)| (op.due_ms, *id));
+            due.min().map(|(_, id)| id)
+        };
+        while let Some(id) = next(self) {
+            self.step(id);
+        }
+    }
+
+    pub(super) fn plan_op(&mut self, effect: &Effect) -> Op {
+        let pieces = pieces_of(&effect.intent);
+        let fault = self.options.faults.choose(effect, u8::try_from(pieces.len()).unwrap_or(u8::MAX), self.dice);
+        let deadline = &effect.intent.deadline;
+        let in_this_boot = deadline.boot == *self.clock.boot;
+        let deadline_ms = if in_this_boot { self.clock.booted_ms + deadline.boottime_ms } else { self.clock.elapsed_ms };
+        self.slot_mut(effect.intent.ctid).left = None;
+        let mut op = Op {
+            effect: Arc::new(effect.clone()),
+            pieces,
+            done: 0,
+            due_ms: 0,
+            deadline_ms: deadline_ms.max(self.clock.elapsed_ms),
+            carrier: carrier_of(&effect.intent.action),
+            orphan: false,
+            stuck: Stuck::No,
+            fault,
+            exit: None,
+            never_ready: false,
+            let_in: false,
+            started: self.wall(),
+        };
+        self.schedule(&mut op);
+        op
+    }
+
+    pub(super) fn note_overlap(&mut self, effect: &Effect) {
+        let intent = &effect.intent;
+        if !changes_host(&intent.action) {
+            return;
+        }
+        let clash = |op: &Op| {
+            let there = &op.effect.intent;
+            let shared = intent.locks().into_iter().find(|ctid| op.touches(*ctid))?;
+            changes_host(&there.action).then(|| Damage::TwoMutators {
+                ctid: shared,
+                first: there.step.clone(),
+                second: intent.step.clone(),
+            })
+        };
+        if let Some(damage) = self.ops.values().find_map(clash) {
+            self.note_damage(damage);
+        }
+    }
+
+    /// What becomes of an operation that is killed where it is.
+    pub(super) fn kill(&mut self, op: &Op) {
+        if op.runs_script() {
+            self.script_ended(&op.effect, ScriptEnd::Cut);
+        }
+    }
+
+    fn step(&mut self, id: OpId) -> Progress {
+        let Some(mut op) = self.ops.remove(&id) else {
+            return Progress::More;
+        };
+        self.clock.elapsed_ms = self.clock.elapsed_ms.max(op.due_ms);
+        let Some(report) = self.step_op(&mut op) else {
+            self.ops.insert(id, op);
+            return Progress::More;
+        };
+        if op.is_undead() {
+            op.due_ms = u64::MAX;
+            op.orphan = true;
+            self.ops.insert(id, op);
+        }
+        Progress::Finished(report)
+    }
+
+    /// One piece, or what keeps it from being done; a report once the operation is over.
+    fn step_op(&mut self, op: &mut Op) -> Option<Report> {
+        match op.stuck {
+            Stuck::No => {}
+            Stuck::Hangs => return Some(self.time_out(op)),
+            Stuck::Undead => return Some(failed(FailureClass::Undead, "processes of the step cannot be ended")),
+        }
+        if let Some(report) = self.strike(op, op.done) {
+            return Some(report);
+        }
+        if op.stuck != Stuck::No {
+            return None;
+        }
+        if op.done == 0 && !op.let_in {
+            if let Some(result) = self.gate(&op.effect) {
+                self.note_held(&op.effect, &result);
+                return Some(Report::bare(result));
+            }
+            op.let_in = true;
+        }
+        if let Some(act) = op.act()
+            && let Err(result) = self.act(op, act)
+        {
+            self.kill(op);
+            return Some(Report::bare(result));
+        }
+        op.done += 1;
+        if op.done < op.pieces() {
+            self.schedule(op);
+            return None;
+        }
+        self.end(op)
+    }
+
+    /// All pieces are done.
+    fn end(&mut self, op: &mut Op) -> Option<Report> {
+        let dies_later = matches!(&op.fault, Some((_, What::InitDies)));
+        if !dies_later && let Some(report) = self.strike(op, op.pieces()) {
+            return Some(report);
+        }
+        if op.stuck != Stuck::No {
+            return None;
+        }
+        let report = match op.effect.intent.action {
+            Action::RunScript { .. } | Action::AskHealth { .. } => self.child_ended(op, End::Exit(0)),
+            Action::Create { .. }
+            | Action::Clone { .. }
+            | Action::Mark
+            | Action::Hold { .. }
+            | Action::Release
+            | Action::Configure
+            | Action::Start { .. }
+            | Action::ReadIdmap { .. }
+            | Action::Stop { .. }
+            | Action::Prepare { .. }
+            | Action::Attach { .. }
+            | Action::Detach { .. }
+            | Action::AwaitReady { .. }
+            | Action::SetAutostart
+            | Action::Destroy
+            | Action::Repair { .. } => Report::bare(self.look(&op.effect)),
+        };
+        self.note_held(&op.effect, &report.result);
+        if dies_later {
+            self.slot_mut(op.effect.intent.ctid).up = None;
+        }
+        Some(report)
+    }
+
+    /// Sets when the next piece is due: after its own time, or at the deadline if it will not be done before.
+    fn schedule(&mut self, op: &mut Op) {
+        let intent = &op.effect.intent;
+        let mut due_ms = self.clock.elapsed_ms + duration_ms(intent, op.done, self.dice);
+        match op.act() {
+            Some(Act::Await) => due_ms = due_ms.max(self.slot(intent.ctid).and_then(|slot| slot.up).map_or(0, |up| up.ready_ms)),
+            Some(Act::Halt) if self.stop_hangs(&op.effect) => due_ms = u64::MAX,
+            Some(Act::Exec | Act::Ask | Act::WriteHalf | Act::WriteRest)
+                if self.slot(intent.ctid).and_then(|slot| slot.up).is_some_and(|up| up.frozen) =>
+            {
+                due_ms = u64::MAX;
+            }
+            Some(
+                Act::Claim
+                | Act::Fill
+                | Act::Complete
+                | Act::LockSource
+                | Act::WriteMark
+                | Act::Signal
+                | Act::Halt
+                | Act::LetGo
+                | Act::WriteSettings
+                | Act::Spawn
+                | Act::Confirm
+                | Act::ReadMap
+                | Act::MakeDirectory
+                | Act::GiveOwner
+                | Act::GiveMode
+                | Act::WriteMount
+                | Act::DropMount
+                | Act::Exec
+                | Act::WriteHalf
+                | Act::WriteRest
+                | Act::Reap
+                | Act::Ask
+                | Act::WriteAutostart
+                | Act::MoveAway
+                | Act::Delete
+                | Act::ClearLeftover
+                | Act::Sync,
+            )
+            | None => {}
+        }
+        if due_ms > op.deadline_ms {
+            op.stuck = Stuck::Hangs;
+            due_ms = op.deadline_ms;
+        }
+        op.due_ms = due_ms;
+    }
+
+    fn stop_hangs(&self, effect: &Effect) -> bool {
+        let intent = &effect.intent;
+        let behaviour = self.options.behaviour;
+        let orderly = match &intent.action {
+            Action::Stop { .. } => intent.step.step.base() != "finalize.stop" || behaviour.finalize_stops_orderly,
+            Action::Hold { .. } => true,
+            Action::Create { .. }
+            | Action::Clone { .. }
+            | Action::Mark
+            | Action::Release
+            | Action::Configure
+            | Action::Start { .. }
+            | Action::ReadIdmap { .. }
+            | Action::Prepare { .. }
+            | Action::Attach { .. }
+            | Action::Detach { .. }
+            | Action::AwaitReady { .. }
+            | Action::RunScript { .. }
+            | Action::AskHealth { .. }
+            | Action::SetAutostart
+            | Action::Destroy
+            | Action::Repair { .. } => false,
+        };
+        let Some(up) = self.slot(intent.ctid).and_then(|slot| slot.up) else { return false };
+        let keys = [u64::from(intent.ctid.get()), step_key(&intent.step.step), u64::from(intent.attempt), HANG_KEY];
+        let deaf = up.ready_ms > self.clock.elapsed_ms && self.dice.happens(&keys, behaviour.stop_hangs_percent);
+        orderly && (up.frozen || deaf)
+    }
+
+    /// The chosen fault, if its place has come.
+    fn strike(&mut self, op: &mut Op, place: u8) -> Option<Report> {
+        let (_, what) = op.fault.take_if(|(at, _)| *at == place)?;
+        let ctid = op.effect.intent.ctid;
+        match what {
+            What::Transient => Some(self.fail(op, FailureClass::Transient, "the simulator was told to fail here")),
+            What::Permanent => Some(self.fail(op, FailureClass::Permanent, "the simulator was told to fail here, each time")),
+            What::DiskFull => Some(self.fail(op, FailureClass::Transient, "no space left on device; free some and try again")),
+            What::Hang | What::Undead => {
+                op.stuck = if matches!(what, What::Undead) { Stuck::Undead } else { Stuck::Hangs };
+                op.due_ms = op.deadline_ms;
+                None
+            }
+            What::InitDies => {
+                self.slot_mut(ctid).up = None;
+                None
+            }
+            What::NeverReady => {
+                op.never_ready = true;
+                if let Some(up) = &mut self.slot_mut(ctid).up {
+                    up.ready_ms = u64::MAX;
+                }
+                None
+            }
+            What::Exit { status, output } => {
+                op.exit = Some((status, output));
+                Some(self.child_ended(op, End::Exit(status)))
+            }
+            What::Tamper(tamper) => {
+                self.tamper(&tamper);
+                None
+            }
+        }
+    }
+
+    fn fail(&mut self, op: &Op, class: FailureClass, message: &str) -> Report {
+        self.kill(op);
+        failed(class, message)
+    }
+
+    /// The deadline has come: what belongs to the operation is ended, a frozen container thawed first.
+    fn time_out(&mut self, op: &mut Op) -> Report {
+        if let Some(up) = &mut self.slot_mut(op.effect.intent.ctid).up {
+            up.frozen = false;
+        }
+        let is_child = matches!(op.effect.intent.action, Action::RunScript { .. } | Action::AskHealth { .. });
+        if is_child && op.let_in {
+            return self.child_ended(op, End::Timeout);
+        }
+        failed(FailureClass::Timeout, "it was not done before its deadline, and was ended")
+    }
+
+    /// A child under a shim has ended: its result is left, and read.
+    fn child_ended(&mut self, op: &mut Op, end: End) -> Report {
+        let effect = Arc::clone(&op.effect);
+        let is_script = matches!(effect.intent.action, Action::RunScript { .. });
+        let (_, output) = op.exit.take().unwrap_or((0, String::new()));
+        if op.runs_script() {
+            self.script_ended(&effect, if end == End::Exit(0) { ScriptEnd::Succeeded } else { ScriptEnd::Failed });
+        }
+        let left = Left { token: effect.intent.token, of_script: is_script, end, started: op.started, ended: self.wall(), output };
+        let report = read_result(&left, &effect);
+        match op.carrier {
+            Carrier::Shim => self.slot_mut(effect.intent.ctid).left = Some(Arc::new(left)),
+            Carrier::Phoenix | Carrier::Nobody => {
+                if op.runs_script() {
+                    self.script_ended(&effect, ScriptEnd::Cut);
+                }
+            }
+        }
+        report
+    }
+
+    /// Counts a start of a script.
+    pub(super) fn script_started(&mut self, effect: &Effect) {
+        let intent = &effect.intent;
+        let slot = self.slot_mut(intent.ctid);
+        let same = |start: &&ScriptStart| start.incarnation == intent.incarnation && start.step == intent.step.step;
+        let before = slot.starts.iter().rfind(same).map_or(Before::Never, |start| Before::Ended(start.end));
+        slot.script_begun = Some(intent.token);
+        Arc::make_mut(&mut slot.starts).push(ScriptStart {
+            ctid: intent.ctid,
+            incarnation: intent.incarnation,
+            step: intent.step.step.clone(),
+            attempt: intent.attempt,
+            reason: intent.reason.clone(),
+            before,
+            end: ScriptEnd::Running,
+        });
+        if before == Before::Ended(ScriptEnd::Running) {
+            self.note_damage(Damage::ScriptTwiceAtOnce { ctid: intent.ctid, step: intent.step.step.clone() });
+        }
+    }
+
+    fn script_ended(&mut self, effect: &Effect, end: ScriptEnd) {
+        let intent = &effect.intent;
+        let same = |start: &&mut ScriptStart| {
+            start.incarnation == intent.incarnation && start.step == intent.step.step && start.attempt == intent.attempt
+        };
+        if let Some(start) = Arc::make_mut(&mut self.slot_mut(intent.ctid).starts).iter_mut().rfind(same) {
+            start.end = end;
+        }
+    }
+}
+
+/// What a shim's result says about the step.
+pub(super) fn read_result(left: &Left, effect: &Effect) -> Report {
+    let kept = left.output.clone().into_bytes();
+    let bytes_written = kept.len() as u64;
+    let output = (bytes_written > 0).then(|| Output { digest: Digest::of(&kept), kept: Some(kept), bytes_written });
+    let result = match (left.end, script_of(effect)) {
+        (End::Exit(0), Some(script)) if left.of_script => {
+            StepResult::Done(Evidence::Ran { script: script.digest, started: left.started, ended: left.ended, skipped: false })
+        }
+        (End::Exit(0), _) => StepResult::Done(Evidence::Healthy { asked: 1 }),
+        (End::Exit(status), _) => StepResult::Failed(Failure {
+            class: FailureClass::Transient,
+            message: format!("it ended with exit status {status}"),
+            command: None,
+            status: Some(format!("exit {status}")),
+            tail: left.output.clone(),
+        }),
+        (End::Timeout, _) => StepResult::Failed(Failure {
+            class: FailureClass::Timeout,
+            message: "it was not done before its deadline, and was ended".to_owned(),
+            command: None,
+            status: Some("signal 9".to_owned()),
+            tail: left.output.clone(),
+        }),
+    };
+    Report { result, output }
+}
+
+/// The script that a step names, as the spec has it.
+pub(super) fn script_of(effect: &Effect) -> Option<&Script> {
+    let step = &effect.intent.step.step;
+    if let Some(name) = step.name() {
+        return effect.spec.features.iter().find(|feature| feature.name.as_str() == name).map(|feature| &feature.script);
+    }
+    effect.spec.application.as_ref()
+}
+
+/// The name of the first secret of a script that `hides` says cannot be read.
+pub(super) fn missing_secret(script: &Script, hides: impl Fn(&str) -> bool) -> Option<String> {
+    script.env.values().find_map(|value| {
+        let name = match value {
+            EnvValue::Plain(_) => return None,
+            EnvValue::SecretFile(path) => path.to_string_lossy().into_owned(),
+            EnvValue::SecretEnv(name) => name.clone(),
+        };
+        hides(&name).then_some(name)
+    })
+}
+
+pub(super) fn failed(class: FailureClass, message: impl Into<String>) -> Report {
+    Report::bare(StepResult::Failed(Failure::new(class, message)))
+}
+
+/// Sets the throw for a stop that hangs apart from the one for its duration.
+const HANG_KEY: u64 = 0x6861_6e67;

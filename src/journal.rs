@@ -1,0 +1,7 @@
+//! The orchestrator's use of the journal: the rows of its two machines.
+//!
+//! Apart from the crate `phoenix_journal`, which knows nothing of containers. Not here: what an entry's payload says (`codec`).
+
+mod schema;
+
+pub use schema::SCHEMA;

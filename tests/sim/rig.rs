@@ -1,0 +1,399 @@
+//! A small orchestrator for tests of the simulator: no journal, no engine, just steps in order and the table of verdicts.
+//!
+//! It stands in for what will be proved with the real engine: whatever a crash leaves, the described answer to each verdict
+//! leads to the world of a run without a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use phoenix::host::sim::{Progress, Survivors, World};
+use phoenix::ids::{Ctid, Generation, IdMap, Incarnation, RunId, State, Step, StepId, Token};
+use phoenix::machine::{Evidence, FailureClass, Report, StepResult};
+use phoenix::manifest::{
+    Autostart, EnvValue, Feature, HealthCheck, HostOptions, Mount, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe, Resources,
+    Script, Spec, Template, Volume,
+};
+use phoenix::plan::{Action, Effect, Init, Intent, Mark, Reason, Source, StartPurpose, steps_into};
+use phoenix_journal::{Digest, Epoch, JournalId};
+
+pub(crate) fn ctid(number: u32) -> Ctid {
+    Ctid::new(number).expect("a number in range")
+}
+
+pub(crate) fn journal() -> JournalId {
+    "0123456789abcdef0123456789abcdef".parse().expect("32 hex digits")
+}
+
+pub(crate) fn script(name: &str) -> Script {
+    Script {
+        path: format!("{name}.sh").into(),
+        digest: Digest::of(name.as_bytes()),
+        text: None,
+        env: BTreeMap::from([("PGPASSWORD".to_owned(), EnvValue::SecretFile("/root/pg".into()))]),
+        args: Vec::new(),
+        timeout: Duration::from_secs(60),
+        retries: 0,
+        on_interrupt: OnInterrupt::Rerun,
+    }
+}
+
+pub(crate) fn spec(number: u32) -> Spec {
+    Spec {
+        ctid: ctid(number),
+        hostname: format!("c{number}").parse().expect("a host name"),
+        origin: Origin::Template(Template::File("/templates/debian.tar".into())),
+        unprivileged: true,
+        idmap: IdMap::shifted(100_000, 65_536).expect("a map"),
+        resources: Resources { memory_mb: 512, swap_mb: 0, cores: Some(1), disk_gb: Some(4) },
+        network: Vec::new(),
+        mounts: Vec::new(),
+        depends_on: BTreeSet::new(),
+        features: vec![Feature { name: "base".parse().expect("a name"), script: script("base") }],
+        application: None,
+        health: vec![HealthCheck {
+            name: "up".parse().expect("a name"),
+            command: vec!["true".to_owned()],
+            retries: 0,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+        }],
+        ready: Ready { probe: ReadyProbe::Init, timeout: Duration::from_secs(30) },
+        autostart: Autostart { enabled: true, order: None, up_delay_s: None, down_timeout_s: None },
+        host_options: HostOptions::default(),
+    }
+}
+
+pub(crate) fn volume(name: &str) -> Volume {
+    Volume {
+        name: name.parse().expect("a name"),
+        source: format!("/srv/{name}").into(),
+        owner: Owner { uid: 1000, gid: 1000 },
+        mode: Some(0o750),
+        ownership: Ownership::Chown,
+        take_ownership: false,
+        recursive: false,
+        nosuid_mount: None,
+    }
+}
+
+pub(crate) fn mounted(mut spec: Spec, name: &str) -> Spec {
+    let at = format!("/srv/{name}").parse().expect("a target");
+    spec.mounts.push(Mount { volume: volume(name), at, read_only: false });
+    spec
+}
+
+pub(crate) fn cloned(mut spec: Spec, source: u32) -> Spec {
+    spec.origin = Origin::Clone { source: ctid(source) };
+    spec.depends_on.insert(ctid(source));
+    spec
+}
+
+/// A source, a clone of it with a volume and an application, and a third that shares the volume.
+pub(crate) fn fleet() -> Vec<Spec> {
+    let mut clone = cloned(mounted(spec(101), "media"), 100);
+    clone.application = Some(script("app"));
+    vec![spec(100), clone, mounted(spec(102), "media")]
+}
+
+/// Where and how a run is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The how-many-th operation, from 0.
+    pub(crate) op: usize,
+    /// After so many of its pieces.
+    pub(crate) pieces: u8,
+    pub(crate) crash: Crash,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    Process(Survivors),
+    Host,
+}
+
+pub(crate) const CRASHES: [Crash; 4] =
+    [Crash::Process(Survivors::Shims), Crash::Process(Survivors::Children), Crash::Process(Survivors::Nobody), Crash::Host];
+
+#[derive(Clone, Debug)]
+pub(crate) struct Rig {
+    pub(crate) world: World,
+    pub(crate) specs: BTreeMap<Ctid, Arc<Spec>>,
+    pub(crate) verdicts: BTreeSet<&'static str>,
+    pub(crate) ops: usize,
+    /// Pieces of each operation, as they were begun.
+    pub(crate) lengths: Vec<u8>,
+    pub(crate) cuts: Vec<Cut>,
+    done: BTreeSet<(Ctid, Step)>,
+    attempts: BTreeMap<(Ctid, StepId), u32>,
+    past: BTreeMap<(Ctid, Step), Reason>,
+    init: BTreeMap<Ctid, Init>,
+    sources: BTreeMap<Ctid, Vec<Source>>,
+    tokens: u128,
+}
+
+/// The run was cut.
+struct Crashed;
+
+fn is_of_clone(step: &Step) -> bool {
+    matches!(step, Step::CloneHold | Step::DefineClone | Step::CloneRelease)
+}
+
+impl Rig {
+    pub(crate) fn new(world: World, specs: Vec<Spec>) -> Self {
+        Self {
+            world,
+            specs: specs.into_iter().map(|spec| (spec.ctid, Arc::new(spec))).collect(),
+            verdicts: BTreeSet::new(),
+            ops: 0,
+            lengths: Vec::new(),
+            cuts: Vec::new(),
+            done: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            past: BTreeMap::new(),
+            init: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            tokens: 0,
+        }
+    }
+
+    /// Brings every container up, one after the other, through all the cuts.
+    pub(crate) fn up(&mut self) {
+        for _ in 0..1000 {
+            match self.next() {
+                None => return,
+                Some((ctid, step)) => self.take(ctid, step),
+            }
+        }
+        panic!("the run does not come to an end: {:?}", self.next());
+    }
+
+    /// The first step that does not hold; a fall-back edge is taken where an init is gone.
+    fn next(&mut self) -> Option<(Ctid, Step)> {
+        let ctids: Vec<Ctid> = self.specs.keys().copied().collect();
+        for ctid in ctids {
+            if self.init.get(&ctid).is_some_and(|init| self.seen_init(ctid).as_ref() != Some(init)) {
+                self.lose_init(ctid);
+            }
+            if let Some(step) = self.next_of(ctid).filter(|(whose, step)| !self.is_held(*whose) || is_of_clone(step)) {
+                return Some(step);
+            }
+        }
+        None
+    }
+
+    /// From its hold to its release a clone source is not started.
+    fn is_held(&self, ctid: Ctid) -> bool {
+        self.done.contains(&(ctid, Step::CloneHold)) && !self.done.contains(&(ctid, Step::CloneRelease))
+    }
+
+    fn next_of(&self, ctid: Ctid) -> Option<(Ctid, Step)> {
+        let spec = &self.specs[&ctid];
+        let holds = |step: &Step| self.done.contains(&(ctid, step.clone()));
+        if let Origin::Clone { source } = spec.origin {
+            if !holds(&Step::DefineClone) {
+                let held = self.done.contains(&(source, Step::CloneHold)) && self.seen_init(source).is_none();
+                return Some(if held { (ctid, Step::DefineClone) } else { (source, Step::CloneHold) });
+            }
+            if !self.done.contains(&(source, Step::CloneRelease)) {
+                return Some((source, Step::CloneRelease));
+            }
+            if let Some(step) = self.missing_of(source) {
+                return Some((source, step));
+            }
+        }
+        self.missing_of(ctid).map(|step| (ctid, step))
+    }
+
+    fn missing_of(&self, ctid: Ctid) -> Option<Step> {
+        State::ALL
+            .into_iter()
+            .flat_map(|state| steps_into(state, &self.specs[&ctid]))
+            .find(|step| !self.done.contains(&(ctid, step.clone())))
+    }
+
+    fn seen_init(&self, ctid: Ctid) -> Option<Init> {
+        self.world.observe(&[ctid]).containers.remove(&ctid).and_then(|seen| seen.init)
+    }
+
+    fn lose_init(&mut self, ctid: Ctid) {
+        self.init.remove(&ctid);
+        let finalized = self.done.contains(&(ctid, Step::FinalizeStop));
+        self.done.retain(|(whose, step)| {
+            let lost = step.is_volatile() || matches!(step, Step::HealthCheck(_));
+            *whose != ctid || !lost || (finalized && matches!(step, Step::FinalizeStart))
+        });
+    }
+
+    /// Takes a step until it is done, recovering from whatever comes.
+    fn take(&mut self, ctid: Ctid, step: Step) {
+        let effect = self.effect(ctid, step.clone().id(), None);
+        let report = match self.carry_out(&effect) {
+            Ok(report) => report,
+            Err(Crashed) => self.world.settle(&effect, &mut |_| {}),
+        };
+        self.verdicts.insert(report.result.name());
+        match report.result {
+            StepResult::Done(evidence) => self.learn(ctid, step, evidence),
+            StepResult::Absent | StepResult::Interrupted => {
+                self.past.insert((ctid, step), Reason::Interrupted);
+            }
+            StepResult::Partial { leftover } => {
+                self.past.insert((ctid, step.clone()), Reason::Interrupted);
+                self.repair(ctid, &step, &leftover);
+            }
+            StepResult::Failed(failure) => match failure.class {
+                FailureClass::Transient | FailureClass::Timeout => {
+                    self.past.insert((ctid, step), Reason::Retry { after: failure.message });
+                }
+                FailureClass::InitLost => self.lose_init(ctid),
+                // A clone source that the host started again at its boot.
+                FailureClass::Drift { .. } if step == Step::DefineClone => {}
+                other => panic!("{ctid} {}: {other:?}: {}", step.id(), failure.message),
+            },
+            other => panic!("{ctid} {}: {other:?}", step.id()),
+        }
+    }
+
+    fn repair(&mut self, ctid: Ctid, step: &Step, leftover: &str) {
+        for _ in 0..10 {
+            let effect = self.effect(ctid, step.clone().repair(), Some(leftover));
+            let report = match self.carry_out(&effect) {
+                Ok(report) => report,
+                Err(Crashed) => self.world.settle(&effect, &mut |_| {}),
+            };
+            match report.result {
+                StepResult::Done(Evidence::Repaired) => return,
+                StepResult::Absent => {}
+                other => panic!("{ctid} {}: {other:?}", step.clone().repair()),
+            }
+        }
+        panic!("{ctid} {} cannot be repaired", step.clone().id());
+    }
+
+    fn carry_out(&mut self, effect: &Effect) -> Result<Report, Crashed> {
+        let number = self.ops;
+        self.ops += 1;
+        let op = self.world.begin(effect);
+        self.lengths.push(self.world.pieces(op).map_or(0, |(_, all)| all));
+        let cut = self.cuts.iter().find(|cut| cut.op == number).copied();
+        let mut pieces = 0;
+        loop {
+            if cut.is_some_and(|cut| cut.pieces == pieces) {
+                break;
+            }
+            pieces += 1;
+            if let Progress::Finished(report) = self.world.advance(op) {
+                if cut.is_some() {
+                    // Finished, but Phoenix dies before it is recorded.
+                    break;
+                }
+                return Ok(report);
+            }
+        }
+        match cut.map(|cut| cut.crash) {
+            Some(Crash::Process(survivors)) => self.world.crash_process(survivors),
+            Some(Crash::Host) => self.world.crash_host(),
+            None => {}
+        }
+        Err(Crashed)
+    }
+
+    fn learn(&mut self, ctid: Ctid, step: Step, evidence: Evidence) {
+        match evidence {
+            Evidence::Started { init, .. } => {
+                self.init.insert(ctid, init);
+            }
+            Evidence::Stopped => {
+                self.init.remove(&ctid);
+            }
+            Evidence::Held => {
+                self.done.remove(&(ctid, Step::CloneRelease));
+                self.lose_init(ctid);
+            }
+            Evidence::Prepared(prepared) => self.sources.entry(ctid).or_default().push(prepared.source),
+            _ => {}
+        }
+        self.done.insert((ctid, step));
+    }
+
+    pub(crate) fn effect(&mut self, ctid: Ctid, step: StepId, leftover: Option<&str>) -> Effect {
+        let attempt = self.attempts.entry((ctid, step.clone())).or_default();
+        *attempt += 1;
+        let attempt = *attempt;
+        self.tokens += 1;
+        let spec = Arc::clone(&self.specs[&ctid]);
+        let action = leftover.map_or_else(|| self.action(ctid, &step.step), |leftover| Action::Repair { leftover: leftover.to_owned() });
+        let incarnation = incarnation(ctid);
+        let reason = self.past.get(&(ctid, step.step.clone())).cloned().unwrap_or(Reason::First);
+        let intent = Intent {
+            run: RunId::from_random([7; 16]),
+            ctid,
+            incarnation,
+            generation: Generation::FIRST,
+            state: State::Declared,
+            step,
+            attempt,
+            reason,
+            deadline: self.world.now().moment.after(Duration::from_secs(120)),
+            token: Token::from_random(self.tokens.to_be_bytes()),
+            action,
+        };
+        Effect { intent, spec, mark: mark(ctid) }
+    }
+
+    fn action(&self, ctid: Ctid, step: &Step) -> Action {
+        let spec = &self.specs[&ctid];
+        let idmap = spec.idmap.clone();
+        let init = || self.init.get(&ctid).cloned().unwrap_or_else(nobody);
+        let sources = self.sources.get(&ctid).cloned().unwrap_or_default();
+        match step {
+            Step::DefineCreate => Action::Create { template: None },
+            Step::DefineClone => match spec.origin {
+                Origin::Clone { source } => Action::Clone { source, incarnation: incarnation(source) },
+                Origin::Template(_) => unreachable!("a container from a template is not cloned"),
+            },
+            Step::DefineMark => Action::Mark,
+            Step::CloneHold => Action::Hold { init: self.init.get(&ctid).cloned() },
+            Step::CloneRelease => Action::Release,
+            Step::ConfigureSet => Action::Configure,
+            Step::FinalizeStart => Action::Start { purpose: StartPurpose::Finalize, idmap, sources: Vec::new() },
+            Step::FinalizeIdmap => Action::ReadIdmap { init: init() },
+            Step::FinalizeStop | Step::DownStop => Action::Stop { init: self.init.get(&ctid).cloned() },
+            Step::VolumePrepare(name) => {
+                let mount = spec.mounts.iter().find(|mount| mount.volume.name == *name).expect("a volume of the spec");
+                Action::Prepare { volume: mount.volume.clone(), idmap }
+            }
+            Step::VolumeAttach(at) => {
+                let mount = spec.mounts.iter().find(|mount| mount.at == *at).expect("a mount of the spec").clone();
+                let source = sources.iter().find(|source| source.volume == mount.volume.name).cloned().unwrap_or_else(|| nowhere(&mount));
+                Action::Attach { mount, source, idmap }
+            }
+            Step::VolumeDetach(at) => {
+                Action::Detach { mount: spec.mounts.iter().find(|mount| mount.at == *at).expect("a mount of the spec").clone() }
+            }
+            Step::RunStart => Action::Start { purpose: StartPurpose::Run, idmap, sources },
+            Step::RunReady => Action::AwaitReady { init: init() },
+            Step::FeatureApply(_) | Step::ApplicationRun => Action::RunScript { init: init() },
+            Step::HealthCheck(_) => Action::AskHealth { init: init() },
+            Step::AutostartSet => Action::SetAutostart,
+            Step::DownDestroy => Action::Destroy,
+        }
+    }
+}
+
+pub(crate) fn incarnation(ctid: Ctid) -> Incarnation {
+    Incarnation::from_random(u128::from(ctid.get()).to_be_bytes())
+}
+
+pub(crate) fn mark(ctid: Ctid) -> Mark {
+    Mark { journal: journal(), fleet: "test".parse().expect("a name"), ctid, incarnation: incarnation(ctid), epoch: Epoch::new(3) }
+}
+
+fn nobody() -> Init {
+    Init { boot: "nowhere".parse().expect("a boot id"), pid: 0, start_ticks: 0 }
+}
+
+fn nowhere(mount: &Mount) -> Source {
+    Source { volume: mount.volume.name.clone(), path: mount.volume.source.clone(), device: 64_769, inode: 131_073 }
+}
