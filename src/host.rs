@@ -90,6 +90,7 @@ pub struct Territory {
 }
 
 /// The locks of one or two containers. Dropping it lets go of them, unless a shim holds them too.
+#[derive(Debug)]
 pub struct Lease {
     /// The locked descriptors, in the order they were taken; empty where locks are not files.
     pub files: Vec<std::fs::File>,

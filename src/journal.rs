@@ -2,6 +2,8 @@
 //!
 //! Apart from the crate `phoenix_journal`, which knows nothing of containers. Not here: what an entry's payload says (`codec`).
 
+mod account;
 mod schema;
 
+pub use account::{Account, RunRecord, with_texts};
 pub use schema::SCHEMA;

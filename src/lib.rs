@@ -1,6 +1,7 @@
 //! Phoenix brings fleets of LXC containers from a manifest to running services.
 
 pub mod codec;
+pub mod driver;
 pub mod engine;
 pub mod host;
 pub mod ids;
@@ -8,3 +9,4 @@ pub mod journal;
 pub mod machine;
 pub mod manifest;
 pub mod plan;
+pub mod rehearse;

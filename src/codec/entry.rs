@@ -83,7 +83,9 @@ pub enum CodecError {
         payload_says: String,
     },
     /// A payload that can be read but is spelled as this program never does (spaces, order, a field twice, a list unsorted).
-    #[error("entry {seq} has a payload that phoenix would have spelled differently; it was not written by phoenix: run `phoenix journal verify`")]
+    #[error(
+        "entry {seq} has a payload that phoenix would have spelled differently; it was not written by phoenix: run `phoenix journal verify`"
+    )]
     Spelling {
         /// The entry.
         seq: Seq,
@@ -157,8 +159,11 @@ fn read_page(seq: Seq, payload: &str) -> Result<PageRead, CodecError> {
 
 fn read_json<'a, T: Deserialize<'a>>(seq: Seq, payload: &'a str) -> Result<T, CodecError> {
     let mut json = serde_json::Deserializer::from_str(payload);
-    let value = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| CodecError::Payload { seq, path: error.path().to_string(), cause: error.into_inner() })?;
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| CodecError::Payload {
+        seq,
+        path: error.path().to_string(),
+        cause: error.into_inner(),
+    })?;
     json.end().map_err(|cause| CodecError::Payload { seq, path: ".".to_owned(), cause })?;
     Ok(value)
 }
@@ -278,9 +283,7 @@ fn draft_intent(intent: &Intent, at: Wall) -> Draft {
 }
 
 fn draft_outcome(outcome: &Outcome) -> Draft {
-    let Outcome {
-        run, ctid, incarnation, generation, intent, step, attempt, result, recovered: _, output, state, standing, at
-    } = outcome;
+    let Outcome { run, ctid, incarnation, generation, intent, step, attempt, result, recovered: _, output, state, standing, at } = outcome;
     let result = Cow::Borrowed(result.name());
     Draft {
         stream: container(*ctid),
@@ -355,6 +358,7 @@ pub(super) fn topic_name(topic: &Topic) -> &'static str {
     match topic {
         Topic::Passed => "passed",
         Topic::InitLost { .. } => "init_lost",
+        Topic::FoundRunning { .. } => "found_running",
         Topic::Standing => "standing",
         Topic::Decided(_) => "decided",
         Topic::Forgotten { .. } => "forgotten",

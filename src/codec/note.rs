@@ -81,6 +81,10 @@ enum TopicDocument {
         #[serde(with = "written")]
         found: Option<Init>,
     },
+    FoundRunning {
+        #[serde(with = "written")]
+        init: Init,
+    },
     Standing,
     Decided(#[serde(with = "written")] Decision),
     Forgotten {

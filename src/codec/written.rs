@@ -191,8 +191,7 @@ impl<T: Written> Written for BTreeMap<String, T> {
     }
 
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        BTreeMap::<String, Read<T>>::deserialize(from)
-            .map(|values| values.into_iter().map(|(name, Read(value))| (name, value)).collect())
+        BTreeMap::<String, Read<T>>::deserialize(from).map(|values| values.into_iter().map(|(name, Read(value))| (name, value)).collect())
     }
 }
 

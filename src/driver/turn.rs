@@ -140,7 +140,13 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
         Ok(events)
     }
 
-    fn record(&mut self, lines: Vec<Line>, leases: Vec<Option<Lease>>, events: &mut Vec<Event>, work: &mut Vec<Work>) -> Result<(), TurnError> {
+    fn record(
+        &mut self,
+        lines: Vec<Line>,
+        leases: Vec<Option<Lease>>,
+        events: &mut Vec<Event>,
+        work: &mut Vec<Work>,
+    ) -> Result<(), TurnError> {
         if lines.is_empty() {
             return Ok(());
         }

@@ -62,7 +62,13 @@ pub fn drive<J: Append>(
     host: &Arc<dyn Host>,
     (sender, inbox): (&Sender<Message>, &Receiver<Message>),
 ) -> Result<RunEnd, DriveError> {
-    let mut pool = Pool { host: Arc::clone(host), journal: turner.journal.journal(), sender: sender.clone(), in_flight: BTreeSet::new(), timers: BTreeSet::new() };
+    let mut pool = Pool {
+        host: Arc::clone(host),
+        journal: turner.journal.journal(),
+        sender: sender.clone(),
+        in_flight: BTreeSet::new(),
+        timers: BTreeSet::new(),
+    };
     let mut events = vec![Event::Started];
     let mut stops = 0;
     loop {

@@ -3,8 +3,8 @@
 //! `decide` is called whenever something about a container has changed and looks at everything afresh, so there is no list
 //! of things to remember that a crash could lose. Not here: what an event means (`act`).
 
-use crate::ids::{Ctid, Now, State, Step, StepId};
-use crate::machine::{Due, Fact, Life, Note, Past, QuarantineReason, Standing, Topic};
+use crate::ids::{Ctid, Incarnation, Now, State, Step, StepId};
+use crate::machine::{Declaration, Due, Fact, Life, Note, Past, Quarantine, QuarantineReason, Standing, Topic};
 use crate::manifest::Origin;
 use crate::plan::{Action, Doubt, Effect, Intent, Mark, Reason, StartPurpose};
 
@@ -19,6 +19,8 @@ enum Next {
     Settle,
     /// Note this.
     Note(Finding),
+    /// Declare a new incarnation: the old one was destroyed after this run was planned.
+    Redeclare,
     /// Nothing until something else changes.
     Rest,
     /// Nothing more in this run.
@@ -44,6 +46,7 @@ impl Engine {
             Next::Take(step, action, reason) => self.take(ctid, step, action, reason, now, out),
             Next::Settle => self.settle(ctid, out),
             Next::Note(finding) => self.note(ctid, finding, now, out),
+            Next::Redeclare => self.redeclare(ctid, now, out),
             Next::Rest => {
                 self.slot(ctid).phase = Phase::Resting;
                 if first_look {
@@ -97,15 +100,13 @@ impl Engine {
         let (known, verify, goal) = (self.orders.epoch, self.orders.verify, self.orders.goal);
         let Some(life) = self.life(ctid) else { return Next::Over };
         let finding = sight.and_then(|sight| reconcile(life, &mark, known, sight.seen.as_deref(), verify));
-        match (finding, goal) {
-            // The container is to go: a claim that no longer holds does not matter, whose it is does.
-            (Some(finding), Goal::Down) if matches!(finding.topic, Topic::InitLost { .. }) => Next::Note(finding),
-            (Some(finding), Goal::Up) if life.standing != finding.standing || matches!(finding.topic, Topic::InitLost { .. }) => {
-                Next::Note(finding)
-            }
-            (Some(finding), Goal::Down) if life.standing != finding.standing => Next::Note(finding),
-            (Some(_) | None, Goal::Up) => self.next_up(ctid),
-            (Some(_) | None, Goal::Down) => self.next_down(ctid),
+        // What is to go may have drifted; whose it is still matters.
+        let finding = finding.filter(|finding| goal == Goal::Up || !is_drift(&finding.standing));
+        match finding {
+            // Whether the standing is news, or what passes by itself has passed.
+            Some(finding) if finding.standing != life.standing || finding.topic != Topic::Standing => Next::Note(finding),
+            Some(_) | None if goal == Goal::Up => self.next_up(ctid),
+            Some(_) | None => self.next_down(ctid),
         }
     }
 
@@ -121,7 +122,7 @@ impl Engine {
             }
             Due::Nothing => Next::Rest,
             Due::Settle => Next::Settle,
-            Due::Redeclare => Next::Over,
+            Due::Redeclare => Next::Redeclare,
             Due::Pass(state) => Next::Note(Finding { topic: Topic::Passed, state, standing: life.standing.clone() }),
             Due::Repair(step, leftover) => Next::Take(step.repair(), Action::Repair { leftover }, Reason::Interrupted),
             Due::Take(Step::DefineClone) => self.next_clone(ctid),
@@ -164,7 +165,7 @@ impl Engine {
         let Some(slot) = self.slots.get(&source) else { return Next::Over };
         let Ok(origin) = &slot.life else { return Next::Over };
         let incarnation = origin.incarnation();
-        let held = origin.is_held() && origin.open().is_none() && origin.state() == State::Volumed;
+        let held = origin.is_held() && origin.open().is_none() && origin.record(&Step::CloneHold).done;
         let done = origin.state() == State::Done && origin.standing == Standing::Active;
         let free = slot.cloning.is_none_or(|clone| clone == ctid);
         if held && free {
@@ -202,6 +203,9 @@ impl Engine {
         });
         if dependents_left {
             return Next::Rest;
+        }
+        if let Some(leftover) = life.record(&Step::DownDestroy).leftover {
+            return Next::Take(Step::DownDestroy.repair(), Action::Repair { leftover }, Reason::Interrupted);
         }
         let stopped = life.record(&Step::DownStop).done;
         if stopped {
@@ -289,6 +293,28 @@ impl Engine {
         out.put(Request::Record(Fact::Noted(Box::new(note))));
     }
 
+    fn redeclare(&mut self, ctid: Ctid, now: &Now, out: &mut Outbox) {
+        let incarnation = Incarnation::from_random(self.orders.dice.bytes());
+        let run = self.orders.run;
+        let slot = self.slot(ctid);
+        slot.phase = Phase::Recording;
+        let Ok(life) = &slot.life else { return };
+        let declaration = Declaration {
+            run,
+            fleet: life.fleet.clone(),
+            ctid,
+            incarnation,
+            generation: life.generation,
+            spec: life.spec.clone(),
+            template: life.template,
+            state: State::Declared,
+            standing: Standing::Active,
+            at: now.wall,
+        };
+        self.pending += 1;
+        out.put(Request::Record(Fact::Declared(Box::new(declaration))));
+    }
+
     pub(super) fn mark(&self, life: &Life) -> Mark {
         Mark {
             journal: self.orders.journal,
@@ -332,6 +358,10 @@ fn action(life: &Life, step: &Step) -> Option<Action> {
         // Needs its source, which only the engine knows; see `next_clone`.
         Step::DefineClone => return None,
     })
+}
+
+fn is_drift(standing: &Standing) -> bool {
+    matches!(standing, Standing::Quarantined(Quarantine { reason: QuarantineReason::Drift, .. }))
 }
 
 /// The note that the recorded init is gone; `None` if none was recorded.

@@ -38,6 +38,13 @@ pub fn reconcile(life: &Life, mark: &Mark, known: Epoch, seen: Option<&Seen>, ve
         let topic = Topic::InitLost { recorded: recorded.clone(), found: seen.init.clone() };
         return Some(Finding { topic, state, standing: life.standing.clone() });
     }
+    if let Some(init) = &seen.init
+        && life.is_held()
+        && life.record(&Step::CloneHold).done
+    {
+        let topic = Topic::FoundRunning { init: init.clone() };
+        return Some(Finding { topic, state: life.state(), standing: life.standing.clone() });
+    }
     let drift = if verify { seen.config.as_ref().and_then(|config| drift(life, config)) } else { None };
     drift.map(|evidence| set_aside(life, Quarantine { reason: QuarantineReason::Drift, evidence }))
 }

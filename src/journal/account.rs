@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use phoenix_journal::{Digest, Entry};
 
+use crate::codec::RUN;
 use crate::ids::{Ctid, RunId};
 use crate::machine::{Fact, Life, OutOfTurn, RunClosed, RunCommand, RunEnd, RunOpened};
 use crate::manifest::{Feature, Script, Spec};
@@ -51,7 +52,7 @@ impl Account {
     }
 
     fn take(&mut self, entry: &Entry) {
-        if entry.stream.machine == super::RUN {
+        if entry.stream.machine == RUN {
             // A run that cannot be read names no containers; theirs are read all the same.
             if let Ok(recorded) = entry.mint::<Fact>() {
                 self.take_run(recorded.into_inner());

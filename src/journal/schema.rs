@@ -146,9 +146,26 @@ mod tests {
     /// A step of every kind; the match makes a new kind stop the build here.
     fn every_step() -> Vec<Step> {
         let texts = [
-            "define.create", "define.clone", "define.mark", "clone.hold", "clone.release", "configure.set", "finalize.start", "finalize.idmap",
-            "finalize.stop", "volume.prepare[v]", "volume.attach[/v]", "volume.detach[/v]", "run.start", "run.ready", "feature.apply[f]",
-            "application.run", "health.check[h]", "autostart.set", "down.stop", "down.destroy",
+            "define.create",
+            "define.clone",
+            "define.mark",
+            "clone.hold",
+            "clone.release",
+            "configure.set",
+            "finalize.start",
+            "finalize.idmap",
+            "finalize.stop",
+            "volume.prepare[v]",
+            "volume.attach[/v]",
+            "volume.detach[/v]",
+            "run.start",
+            "run.ready",
+            "feature.apply[f]",
+            "application.run",
+            "health.check[h]",
+            "autostart.set",
+            "down.stop",
+            "down.destroy",
         ];
         texts.iter().map(|text| text.parse::<crate::ids::StepId>().expect("a step").step).collect()
     }

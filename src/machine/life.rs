@@ -287,6 +287,11 @@ impl Life {
     fn count(&mut self, outcome: &Outcome) {
         let step = outcome.step.step.clone();
         let repair = outcome.step.repair;
+        let done = matches!(outcome.result, StepResult::Done(_));
+        if step == Step::DownDestroy && !done {
+            // It may have been started since it was stopped, by the host at boot for one.
+            self.steps.entry(Step::DownStop).or_default().done = false;
+        }
         let record = self.steps.entry(step.clone()).or_default();
         match &outcome.result {
             StepResult::Done(evidence) => {
@@ -360,6 +365,10 @@ impl Life {
         match &note.topic {
             Topic::Passed | Topic::Standing => {}
             Topic::InitLost { .. } => self.lose_live(),
+            Topic::FoundRunning { .. } => {
+                let record = self.steps.entry(Step::CloneHold).or_default();
+                (record.done, record.past) = (false, Past::Lost);
+            }
             Topic::Decided(decision) => self.decide(decision),
             Topic::Forgotten { .. } => {
                 self.ended = true;

@@ -155,6 +155,11 @@ pub enum Topic {
         /// The init that is there now, if one is.
         found: Option<Init>,
     },
+    /// It is held down for a clone and was found running: it has to be stopped again.
+    FoundRunning {
+        /// The init that was found.
+        init: Init,
+    },
     /// The standing changed, for the reason the standing itself names.
     Standing,
     /// A person's decision.

@@ -94,7 +94,7 @@ impl Stage {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let mut dice = Dice::new(bytes);
-        let journal = Memory::new(&SCHEMA, JournalId::from_random(dice.bytes()))?;
+        let journal = Memory::new(&SCHEMA, JournalId::from_bytes(dice.bytes()))?;
         Ok(Self { world, journal, fleet, wanted: Arc::new(wanted), jobs, dice })
     }
 
@@ -121,7 +121,7 @@ impl Stage {
     fn run(&mut self, command: RunCommand, crash: Option<Crash>, observer: &mut dyn Observer) -> Result<Ended, StageError> {
         let id = RunId::from_random(self.dice.bytes());
         let engine = self.begin(id, command, observer)?;
-        let journal = std::mem::replace(&mut self.journal, Memory::new(&SCHEMA, JournalId::from_random([0; 16]))?);
+        let journal = std::mem::replace(&mut self.journal, Memory::new(&SCHEMA, JournalId::from_bytes([0; 16]))?);
         let mut turner = Turner::new(journal, engine, FreeLocks, observer);
         let mut show = Show { world: &mut self.world, crash, point: 0, ops: BTreeMap::new(), timers: BTreeSet::new() };
         let ended = show.play(&mut turner);

@@ -1,0 +1,105 @@
+//! Fleets for tests, as specs: no manifest, no files.
+
+#![allow(dead_code, reason = "each test binary uses the part it needs")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use phoenix::driver::Wanted;
+use phoenix::ids::{Ctid, IdMap};
+use phoenix::manifest::{
+    Autostart, Feature, HealthCheck, HostOptions, Mount, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec,
+    Template, Volume,
+};
+use phoenix_journal::Digest;
+
+pub fn ctid(number: u32) -> Ctid {
+    Ctid::new(number).expect("a number in range")
+}
+
+pub fn script(name: &str) -> Script {
+    let text = format!("#!/bin/sh\necho {name}\n");
+    Script {
+        path: format!("{name}.sh").into(),
+        digest: Digest::of(text.as_bytes()),
+        text: Some(Arc::from(text.as_bytes())),
+        env: BTreeMap::new(),
+        args: Vec::new(),
+        timeout: Duration::from_secs(60),
+        retries: 0,
+        on_interrupt: OnInterrupt::Rerun,
+    }
+}
+
+/// One feature, one health check, no volume.
+pub fn spec(number: u32) -> Spec {
+    Spec {
+        ctid: ctid(number),
+        hostname: format!("c{number}").parse().expect("a host name"),
+        origin: Origin::Template(Template::File("/templates/debian.tar".into())),
+        unprivileged: true,
+        idmap: IdMap::shifted(100_000, 65_536).expect("a map"),
+        resources: Resources { memory_mb: 512, swap_mb: 0, cores: Some(1), disk_gb: Some(4) },
+        network: Vec::new(),
+        mounts: Vec::new(),
+        depends_on: BTreeSet::new(),
+        features: vec![Feature { name: "base".parse().expect("a name"), script: script("base") }],
+        application: None,
+        health: vec![HealthCheck {
+            name: "up".parse().expect("a name"),
+            command: vec!["true".to_owned()],
+            retries: 0,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+        }],
+        ready: Ready { probe: ReadyProbe::Init, timeout: Duration::from_secs(30) },
+        autostart: Autostart { enabled: true, order: None, up_delay_s: None, down_timeout_s: None },
+        host_options: HostOptions::default(),
+    }
+}
+
+pub fn volume(name: &str) -> Volume {
+    Volume {
+        name: name.parse().expect("a name"),
+        source: format!("/srv/{name}").into(),
+        owner: Owner { uid: 1000, gid: 1000 },
+        mode: Some(0o750),
+        ownership: Ownership::Chown,
+        take_ownership: false,
+        recursive: false,
+        nosuid_mount: None,
+    }
+}
+
+pub fn mounted(mut spec: Spec, name: &str) -> Spec {
+    let at = format!("/srv/{name}").parse().expect("a target");
+    spec.mounts.push(Mount { volume: volume(name), at, read_only: false });
+    spec
+}
+
+pub fn cloned(mut spec: Spec, source: u32) -> Spec {
+    spec.origin = Origin::Clone { source: ctid(source) };
+    spec.depends_on.insert(ctid(source));
+    spec
+}
+
+pub fn depending(mut spec: Spec, on: u32) -> Spec {
+    spec.depends_on.insert(ctid(on));
+    spec
+}
+
+pub fn with_application(mut spec: Spec) -> Spec {
+    spec.application = Some(script("app"));
+    spec
+}
+
+/// A source, a clone of it with a volume and an application, and a third that shares the volume and depends on the clone.
+pub fn trio() -> Vec<Spec> {
+    let clone = with_application(cloned(mounted(spec(101), "media"), 100));
+    vec![spec(100), clone, depending(mounted(spec(102), "media"), 101)]
+}
+
+pub fn wanted(specs: Vec<Spec>) -> BTreeMap<Ctid, Wanted> {
+    specs.into_iter().map(|spec| (spec.ctid, Wanted { template: Some(Digest::of(b"template")), spec: Arc::new(spec) })).collect()
+}
