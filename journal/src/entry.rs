@@ -61,6 +61,25 @@ pub struct Draft {
     pub blobs: Vec<Vec<u8>>,
 }
 
+impl Draft {
+    /// What goes into the row itself.
+    pub(crate) fn clone_without_blobs(&self) -> Self {
+        let Self { stream, life, generation, run, body, state, standing, payload, at_ms, blobs: _ } = self;
+        Self {
+            stream: stream.clone(),
+            life: life.clone(),
+            generation: *generation,
+            run: run.clone(),
+            body: body.clone(),
+            state: state.clone(),
+            standing: standing.clone(),
+            payload: payload.clone(),
+            at_ms: *at_ms,
+            blobs: Vec::new(),
+        }
+    }
+}
+
 /// The kinds of entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {

@@ -3,7 +3,7 @@
 //! Each text says what happened and what to do; the source is in the chain and not in the text. That one entry is not accepted
 //! is no error of the journal but a [`Refused`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{Epoch, Refused};
 
@@ -164,4 +164,30 @@ pub enum JournalError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+impl JournalError {
+    /// What an error of `SQLite` means for a journal.
+    pub(crate) fn of_sqlite(doing: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+        use rusqlite::{Error, ErrorCode};
+        let undecodable = matches!(
+            source,
+            Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..) | Error::Utf8Error(..)
+        );
+        let path = path.to_owned();
+        if undecodable {
+            return Self::Damaged { path, what: "a row cannot be read".to_owned(), source: Some(source) };
+        }
+        let code = source.sqlite_error_code();
+        if code == Some(ErrorCode::DiskFull) {
+            return Self::Full { source: Some(source.into()) };
+        }
+        if code == Some(ErrorCode::DatabaseCorrupt) {
+            return Self::Damaged { path, what: "SQLite finds it corrupt".to_owned(), source: Some(source) };
+        }
+        if code == Some(ErrorCode::NotADatabase) {
+            return Self::NotAJournal { path, why: "it is no SQLite database".to_owned() };
+        }
+        Self::Sqlite { doing, source }
+    }
 }

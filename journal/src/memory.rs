@@ -80,10 +80,10 @@ impl Memory {
     }
 
     fn append(&mut self, epoch: Epoch, mut draft: Draft) -> Result<Seq, Refused> {
-        self.ledger.admit(&self.rules, &draft)?;
         if self.full && begins_something(&draft.body) {
             return Err(Refused::Full { key: draft.stream });
         }
+        self.ledger.admit(&self.rules, &draft)?;
         let seq = Seq::new(self.entries.len() as u64 + 1);
         self.ledger.learn(&self.rules, seq, &draft);
         for blob in std::mem::take(&mut draft.blobs) {
@@ -129,6 +129,10 @@ impl Append for Memory {
 
     fn append_group<T: Record>(&mut self, batch: Vec<T>) -> Result<Vec<Result<Recorded<T>, Refused>>, JournalError> {
         let (epoch, _) = self.epoch().ok_or(JournalError::NoEpoch)?;
+        let nothing_settles = !batch.is_empty() && batch.iter().all(|value| begins_something(&value.draft().body));
+        if self.full && nothing_settles {
+            return Err(JournalError::Full { source: None });
+        }
         Ok(self.append_all(epoch, batch))
     }
 

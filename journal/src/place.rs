@@ -1,0 +1,151 @@
+//! Where a journal lies: its files, and whether the place is fit for it.
+//!
+//! Nothing here opens the database files: a descriptor of them that is closed takes `SQLite`'s own locks in this process along.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::JournalError;
+
+/// The files of one journal, all in one directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) main: PathBuf,
+    pub(crate) dir: PathBuf,
+}
+
+impl Place {
+    /// The place of a journal, its directory without links, so that one journal has one lock.
+    pub(crate) fn of(path: &Path) -> Result<Self, JournalError> {
+        let io = |source| JournalError::Io { doing: "find the directory of", path: path.to_owned(), source };
+        let name = path.file_name().ok_or_else(|| io(io::Error::from(io::ErrorKind::InvalidInput)))?;
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            Some(_) | None => Path::new("."),
+        };
+        let dir = dir.canonicalize().map_err(|source| match source.kind() == io::ErrorKind::NotFound {
+            true => JournalError::Missing { path: path.to_owned() },
+            false => io(source),
+        })?;
+        Ok(Self { main: dir.join(name), dir })
+    }
+
+    /// As [`Place::of`], with the directory made if only it is missing: for its owner alone.
+    pub(crate) fn made(path: &Path) -> Result<Self, JournalError> {
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.exists()) {
+            let io = |source| JournalError::Io { doing: "make the directory", path: dir.to_owned(), source };
+            fs::DirBuilder::new().mode(0o700).create(dir).map_err(io)?;
+            let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            sync(above)?;
+        }
+        Self::of(path)
+    }
+
+    /// A file of the journal: `-wal`, `-shm`, `.lock`, `.reserve`.
+    pub(crate) fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = OsString::from(&self.main);
+        name.push(suffix);
+        PathBuf::from(name)
+    }
+
+    /// Refuses a directory, or a file, that others can change.
+    pub(crate) fn check_owner(&self) -> Result<(), JournalError> {
+        let insecure = |path: &Path, why: String| Err(JournalError::InsecureDirectory { path: path.to_owned(), why });
+        for path in [&self.dir, &self.main] {
+            let Some(found) = look(path)? else { continue };
+            let (mode, owner) = (found.mode() & 0o7777, found.uid());
+            if mode & 0o022 != 0 {
+                return insecure(path, format!("its mode is {mode:04o}"));
+            }
+            if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+                return insecure(path, format!("it belongs to uid {owner}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses file systems whose locks or memory maps are not those of one kernel.
+    pub(crate) fn check_filesystem(&self) -> Result<(), JournalError> {
+        let io = |source: rustix::io::Errno| JournalError::Io {
+            doing: "find the file system of",
+            path: self.dir.clone(),
+            source: source.into(),
+        };
+        // Some architectures have a signed and some a narrow `f_type`; the magic numbers are 32 bits everywhere.
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::unnecessary_cast,
+            reason = "f_type differs by architecture"
+        )]
+        let magic = rustix::fs::statfs(&self.dir).map_err(io)?.f_type as u32;
+        match UNRELIABLE.iter().find(|(known, _)| *known == magic) {
+            Some((_, kind)) => Err(JournalError::NetworkFilesystem { path: self.main.clone(), kind }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what would be destroyed by being opened, and what is no file at all.
+    pub(crate) fn check_files(&self) -> Result<(), JournalError> {
+        let Some(main) = look(&self.main)? else {
+            return Err(JournalError::Missing { path: self.main.clone() });
+        };
+        if !main.is_file() {
+            return Err(JournalError::NotAJournal { path: self.main.clone(), why: "it is no regular file".to_owned() });
+        }
+        if main.len() > 0 {
+            return Ok(());
+        }
+        // SQLite deletes a log that it finds beside an empty main file, without a word.
+        match look(&self.beside("-wal"))? {
+            Some(_) => Err(JournalError::WalBesideEmpty { path: self.main.clone() }),
+            None => Err(JournalError::NotAJournal { path: self.main.clone(), why: "it is empty".to_owned() }),
+        }
+    }
+}
+
+/// What lies at a path, links not followed; `None` if nothing does.
+pub(crate) fn look(path: &Path) -> Result<Option<Metadata>, JournalError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(JournalError::Io { doing: "look at", path: path.to_owned(), source }),
+    }
+}
+
+/// Syncs a file or directory that no connection is open on.
+pub(crate) fn sync(path: &Path) -> Result<(), JournalError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|source| JournalError::Io { doing: "sync", path: path.to_owned(), source })
+}
+
+/// Gives a file its final name, unless something has that name already.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), JournalError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(JournalError::Exists { path: to.to_owned() }),
+        Err(source) => Err(JournalError::Io { doing: "rename into place", path: to.to_owned(), source: source.into() }),
+    }
+}
+
+/// `f_type` of statfs(2), from linux/magic.h and the file systems' own sources.
+const UNRELIABLE: [(u32, &str); 14] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x0102_1997, "9P"),
+    (0x00c3_6400, "Ceph"),
+    (0x6573_5546, "FUSE"),
+    (0x5346_414f, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x0116_1970, "GFS2"),
+    (0x7461_636f, "OCFS2"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x564c, "NCP"),
+    (0x786f_4256, "a VirtualBox shared folder"),
+];

@@ -1,0 +1,198 @@
+//! Reading a journal without a lock, whether or not somebody writes.
+//!
+//! A reader never makes, changes or deletes a file beside the journal. `SQLite` by itself would: it makes a missing log or
+//! index, and on closing last deletes the log. So the index is opened read-only (`readonly_shm`), and where log or index is
+//! missing, which is so only before the first writer and in copies made by hand, a private copy is read.
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::ops::{Bound, RangeBounds};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+
+use crate::create::connect;
+use crate::lock::{Holder, Lock};
+use crate::open::{Binding, check_schema, check_version, configure_any};
+use crate::place::{Place, look};
+use crate::tables::Tables;
+use crate::{Digest, Entry, Epoch, EpochId, JournalError, JournalId, Position, Schema, Seq, StreamKey};
+
+/// A journal, open for reading. Each call sees one moment; two calls may see two.
+///
+/// Where nobody has ever written (or the log was lost), what is seen is the moment of opening: a reader is for one look, not
+/// for keeping.
+#[derive(Debug)]
+pub struct Reader {
+    tables: Tables,
+    place: Place,
+    /// Deleted when dropped; after the connection.
+    _copy: Option<TempDir>,
+}
+
+/// An epoch of a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochRow {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Its own name, which no other journal and no restored copy has.
+    pub id: EpochId,
+    /// The writer's process id.
+    pub pid: u32,
+    /// Its command line.
+    pub command: String,
+    /// The boot it ran in.
+    pub boot_id: String,
+    /// When it started, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// A position, and the entries that tell about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// The position.
+    pub position: Position,
+    /// The stream's last entry.
+    pub last: Arc<Entry>,
+    /// The intent that is open.
+    pub open: Option<Arc<Entry>>,
+    /// The entry since which the standing has its name.
+    pub standing: Arc<Entry>,
+}
+
+impl Reader {
+    /// Opens a journal for reading. No lock, no check of the whole file.
+    pub fn open(path: &Path, schema: &Schema) -> Result<Self, JournalError> {
+        let (conn, place, copy) = open_read_only(path)?;
+        let tables = check_schema(conn, &place.main, schema)?;
+        Ok(Self { tables, place, _copy: copy })
+    }
+
+    /// The journal's id.
+    pub fn journal(&self) -> JournalId {
+        self.tables.id
+    }
+
+    /// Who is writing now.
+    pub fn writer(&self) -> Result<Option<Holder>, JournalError> {
+        Lock::holder(&self.place)
+    }
+
+    /// What the journal belongs to.
+    pub fn binding(&self) -> Result<Binding, JournalError> {
+        self.tables.binding()
+    }
+
+    /// Every epoch, in order.
+    pub fn epochs(&self) -> Result<Vec<EpochRow>, JournalError> {
+        self.tables.epochs()
+    }
+
+    /// Where every stream stands, in the order of their keys.
+    pub fn positions(&self) -> Result<Vec<Position>, JournalError> {
+        self.tables.positions()
+    }
+
+    /// Where every stream stands, with the entries that tell about it.
+    pub fn overview(&self) -> Result<Vec<Overview>, JournalError> {
+        self.tables.overview()
+    }
+
+    /// The entries with numbers in this range, of one stream or of all, in order.
+    pub fn entries(&self, range: impl RangeBounds<Seq>, key: Option<&StreamKey>) -> Result<Vec<Entry>, JournalError> {
+        let first = match range.start_bound() {
+            Bound::Included(seq) => *seq,
+            Bound::Excluded(seq) => Seq::new(seq.get().saturating_add(1)),
+            Bound::Unbounded => Seq::new(1),
+        };
+        let last = match range.end_bound() {
+            Bound::Included(seq) => *seq,
+            Bound::Excluded(seq) => Seq::new(seq.get().saturating_sub(1)),
+            Bound::Unbounded => Seq::new(u64::MAX),
+        };
+        self.tables.entries(first, last, key)
+    }
+
+    /// What was kept under this digest.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, JournalError> {
+        self.tables.blob(digest)
+    }
+}
+
+/// A connection that reads, whatever state the files are in.
+pub(crate) fn open_read_only(path: &Path) -> Result<(Connection, Place, Option<TempDir>), JournalError> {
+    check_version()?;
+    let place = Place::of(path)?;
+    place.check_filesystem()?;
+    for _ in 0..TRIES {
+        place.check_files()?;
+        if look(&place.beside("-wal"))?.is_some() && look(&place.beside("-shm"))?.is_some() {
+            return open_in_place(&place).map(|conn| (conn, place, None));
+        }
+        // A writer that is just opening makes the missing files next. And nothing of the journal is opened by other means
+        // while a writer, which may be of this very process, has it open.
+        if Lock::holder(&place)?.is_none()
+            && let Some(copy) = copy(&place)?
+        {
+            let main = copy.path().join(COPY);
+            let conn = connect(&main)?;
+            configure_any(&conn, &place.main)?;
+            return Ok((conn, place, Some(copy)));
+        }
+        #[expect(clippy::disallowed_methods, reason = "the other side is another process, and SQLite tells nobody that it made a file")]
+        std::thread::sleep(std::time::Duration::from_millis(PAUSE_MS));
+    }
+    let source = std::io::Error::other("its files change all the time");
+    Err(JournalError::Io { doing: "read", path: place.main, source })
+}
+
+fn open_in_place(place: &Place) -> Result<Connection, JournalError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let conn = Connection::open_with_flags(uri(&place.main), flags);
+    let conn = conn.map_err(|source| JournalError::of_sqlite("open the journal", &place.main, source))?;
+    configure_any(&conn, &place.main)?;
+    Ok(conn)
+}
+
+fn uri(path: &Path) -> PathBuf {
+    let mut uri = b"file:".to_vec();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => uri.extend(format!("%{byte:02x}").bytes()),
+            plain => uri.push(plain),
+        }
+    }
+    uri.extend(b"?mode=ro&readonly_shm=1");
+    PathBuf::from(OsString::from_vec(uri))
+}
+
+/// A copy of main file and log, if they stayed the same while they were copied.
+fn copy(place: &Place) -> Result<Option<TempDir>, JournalError> {
+    let io = |source| JournalError::Io { doing: "copy", path: place.main.clone(), source };
+    let wal = place.beside("-wal");
+    let state = || -> Result<_, JournalError> { Ok((look(&place.main)?.as_ref().map(stamp), look(&wal)?.as_ref().map(stamp))) };
+    let before = state()?;
+    let dir = TempDir::with_prefix("journal-").map_err(io)?;
+    let main = dir.path().join(COPY);
+    fs::copy(&place.main, &main).map_err(io)?;
+    if before.1.is_some() {
+        fs::copy(&wal, dir.path().join(format!("{COPY}-wal"))).map_err(io)?;
+    }
+    Ok((before == state()?).then_some(dir))
+}
+
+/// What tells one content of a file from another.
+fn stamp(file: &Metadata) -> (u64, u64, i64, i64) {
+    (file.ino(), file.len(), file.mtime(), file.mtime_nsec())
+}
+
+/// The name of a copy in its own directory.
+const COPY: &str = "journal";
+
+/// How often, and after which pause, a journal is looked at again that somebody is just opening.
+const TRIES: u32 = 50;
+const PAUSE_MS: u64 = 10;
