@@ -5,12 +5,12 @@
 
 mod opening;
 mod progress;
-// mod run;
+mod run;
 mod turn;
 mod work;
 
 pub use opening::{Lives, PlanError, Wanted, opening_up, run_opened};
 pub use progress::{Observer, Progress, Silent};
-// pub use run::{Channel, Finished, RunError, Site, down, look, resume, up};
+pub use run::{Channel, Finished, RunError, Site, down, look, resume, up};
 pub use turn::{Locks, TurnError, Turner, Work};
 pub use work::{DriveError, Message, drive};
