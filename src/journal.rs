@@ -4,6 +4,8 @@
 
 mod account;
 mod schema;
+mod snapshot;
 
 pub use account::{Account, RunRecord, with_texts};
 pub use schema::SCHEMA;
+pub use snapshot::{Place, Snapshot};

@@ -10,3 +10,5 @@ pub mod machine;
 pub mod manifest;
 pub mod plan;
 pub mod rehearse;
+pub mod report;
+pub mod cli;
