@@ -5,6 +5,8 @@
 mod account;
 mod schema;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use account::{Account, RunRecord, with_texts};
 pub use schema::SCHEMA;

@@ -11,4 +11,5 @@ pub mod manifest;
 pub mod plan;
 pub mod rehearse;
 pub mod report;
+pub mod shim;
 pub mod cli;

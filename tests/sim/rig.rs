@@ -265,6 +265,7 @@ impl Rig {
             match report.result {
                 StepResult::Done(Evidence::Repaired) => return,
                 StepResult::Absent => {}
+                StepResult::Failed(failure) if matches!(failure.class, FailureClass::Transient | FailureClass::Timeout) => {}
                 other => panic!("{ctid} {}: {other:?}", step.clone().repair()),
             }
         }
@@ -299,7 +300,17 @@ impl Rig {
         Err(Crashed)
     }
 
-    fn learn(&mut self, ctid: Ctid, step: Step, evidence: Evidence) {
+    /// Carries out one step without a cut, and learns from it.
+    pub(crate) fn take_one(&mut self, ctid: Ctid, step: Step) -> Report {
+        let effect = self.effect(ctid, step.clone().id(), None);
+        let Ok(report) = self.carry_out(&effect) else { unreachable!("nothing cuts this run") };
+        if let StepResult::Done(evidence) = &report.result {
+            self.learn(ctid, step, evidence.clone());
+        }
+        report
+    }
+
+    pub(crate) fn learn(&mut self, ctid: Ctid, step: Step, evidence: Evidence) {
         match evidence {
             Evidence::Started { init, .. } => {
                 self.init.insert(ctid, init);

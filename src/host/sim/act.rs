@@ -1,62 +1,25 @@
-//! What each piece does to the world, and the gate before the first of them.
+//! What each piece of an operation does to the world.
 //!
-//! These are the host's rules: what it refuses, what it changes, and what is damage. Apart from `op`, which knows when a piece
-//! is due, and from `look`, which knows how the result is seen.
+//! Apart from `op`, which knows when a piece is due, from `gate`, which knows what is refused, and from `look`, which knows how
+//! the result is seen. Shared directories are in `volumes`.
 
 use std::sync::Arc;
 
-use crate::ids::{Ctid, IdKind, IdMap};
-use crate::machine::{Failure, FailureClass, StepResult, Wait, WaitKind};
-use crate::manifest::{Autostart, Origin, Ownership, Volume};
-use crate::plan::{Action, Effect, Source, StartPurpose};
+use crate::ids::Ctid;
+use crate::machine::{Failure, FailureClass, StepResult};
+use crate::manifest::{Autostart, Mount, Origin};
+use crate::plan::{Action, Effect};
 
 use super::damage::Damage;
-use super::disk::{Attached, ConfigLock, Guest, Made, Maker, Settings, Stage, Trace};
-use super::op::{Op, missing_secret, script_of};
+use super::disk::{ConfigLock, Guest, Made, Maker, Settings, Stage, Trace};
+use super::op::Op;
 use super::pieces::Act;
+use super::scripts::script_of;
 use super::world::{Up, World};
 
 impl World {
-    /// What the host looks at before it acts; a result ends the operation before anything has happened.
-    pub(super) fn gate(&mut self, effect: &Effect) -> Option<StepResult> {
-        let ctid = effect.intent.ctid;
-        match &effect.intent.action {
-            Action::Create { .. } | Action::Repair { .. } => unless_absent(self.look(effect)),
-            Action::Clone { source, incarnation } => {
-                unless_absent(self.look(effect)).or_else(|| self.source_refuses(effect, *source, *incarnation))
-            }
-            Action::Destroy => unless_absent(self.look(effect)).or_else(|| self.locked(ctid)).or_else(|| {
-                let up = self.slot(ctid).is_some_and(|slot| slot.up.is_some());
-                up.then(|| failure(FailureClass::Transient, "the container is running; it has to be stopped first"))
-            }),
-            Action::Start { purpose, sources, .. } => self.not_ours(effect).or_else(|| self.locked(ctid)).or_else(|| {
-                if self.slot(ctid).is_some_and(|slot| slot.up.is_some()) {
-                    return Some(self.look(effect));
-                }
-                let mounted = *purpose == StartPurpose::Run;
-                mounted.then(|| self.missing_source(sources)).flatten().or_else(|| self.missing_mount(ctid))
-            }),
-            Action::ReadIdmap { init } | Action::AwaitReady { init } | Action::AskHealth { init } => {
-                self.not_ours(effect).or_else(|| (!self.is_up_as(ctid, init)).then(init_lost))
-            }
-            Action::RunScript { init } => {
-                self.not_ours(effect).or_else(|| (!self.is_up_as(ctid, init)).then(init_lost)).or_else(|| self.script_refused(effect))
-            }
-            Action::Release => self.not_ours(effect),
-            Action::Hold { .. } | Action::Stop { .. } => {
-                let up = self.slot(ctid).is_some_and(|slot| slot.up.is_some());
-                self.not_ours(effect).or_else(|| (!up).then(|| self.look(effect)))
-            }
-            Action::Mark => unless_absent(self.look(effect)),
-            Action::Prepare { volume, idmap } => self.not_ours(effect).or_else(|| self.preparation_refused(volume, idmap)),
-            Action::Configure | Action::Attach { .. } | Action::Detach { .. } | Action::SetAutostart => {
-                self.not_ours(effect).or_else(|| self.locked(ctid))
-            }
-        }
-    }
-
     /// Carries out one piece; an error ends the operation with what it says.
-    pub(super) fn act(&mut self, op: &Op, act: Act) -> Result<(), StepResult> {
+    pub(super) fn act(&mut self, op: &Op, act: Act) -> Result<(), Box<StepResult>> {
         let effect = &*op.effect;
         let ctid = effect.intent.ctid;
         self.note_trespass(effect, act);
@@ -75,8 +38,11 @@ impl World {
             Act::WriteSettings => self.write_settings(effect),
             Act::Spawn => self.spawn(effect, op.never_ready),
             Act::Confirm => self.confirm(effect),
-            Act::ReadMap => self.guest(ctid).map(|_| ()).ok_or(StepResult::Gone),
-            Act::MakeDirectory => self.make_directory(effect),
+            Act::ReadMap => self.guest(ctid).map(|_| ()).ok_or(Box::new(StepResult::Gone)),
+            Act::MakeDirectory => {
+                self.make_directory(effect);
+                Ok(())
+            }
             Act::GiveOwner => self.give_owner(effect),
             Act::GiveMode => self.give_mode(effect),
             Act::WriteMount => self.write_mount(effect),
@@ -118,8 +84,8 @@ impl World {
         }
     }
 
-    fn change(&mut self, ctid: Ctid, change: impl FnOnce(&mut Guest)) -> Result<(), StepResult> {
-        if self.change_guest(ctid, change) { Ok(()) } else { Err(StepResult::Gone) }
+    pub(super) fn change(&mut self, ctid: Ctid, change: impl FnOnce(&mut Guest)) -> Result<(), Box<StepResult>> {
+        if self.change_guest(ctid, change) { Ok(()) } else { Err(Box::new(StepResult::Gone)) }
     }
 
     /// A piece that changes a container which does not bear the mark: the gate was open too wide, or it was swapped since.
@@ -136,39 +102,10 @@ impl World {
 
 /// Making, copying and destroying.
 impl World {
-    fn source_refuses(&self, effect: &Effect, source: Ctid, incarnation: crate::ids::Incarnation) -> Option<StepResult> {
-        let Some(guest) = self.guest(source) else {
-            return Some(failure(FailureClass::Permanent, format!("the clone source {source} is not there")));
-        };
-        let ours = |mark: &crate::plan::Mark| mark.journal == effect.mark.journal && mark.ctid == source && mark.incarnation == incarnation;
-        if guest.made != Made::Whole || !guest.mark.as_ref().is_some_and(|mark| ours(mark)) {
-            return Some(failure(FailureClass::Permanent, format!("the clone source {source} is not the container that was planned")));
-        }
-        if self.slot(source).is_some_and(|slot| slot.up.is_some()) {
-            let drift = FailureClass::Drift { claim: format!("{source} is down"), found: "it is running".to_owned() };
-            return Some(failure(drift, format!("the clone source {source} is running; it has to be held first")));
-        }
-        if !guest.mounts.is_empty() {
-            return Some(failure(FailureClass::Permanent, format!("the clone source {source} has shared mounts, which cannot be copied")));
-        }
-        self.locked(source)
-    }
-
-    /// `CT is locked`: a killed operation left it so, or one of somebody else is under way.
-    fn locked(&self, ctid: Ctid) -> Option<StepResult> {
-        let lock = self.guest(ctid)?.lock?;
-        let name = match lock {
-            ConfigLock::Create => "CT is locked (create)".to_owned(),
-            ConfigLock::Disk { target } => format!("CT is locked (disk), for a clone to {target}"),
-        };
-        let wait = Wait { kind: WaitKind::Lock, name: name.clone(), ctid: Some(ctid), pid: None, since: self.wall() };
-        Some(failure(FailureClass::Wait(wait), name))
-    }
-
-    fn claim(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn claim(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let slot = self.slot_mut(effect.intent.ctid);
         if slot.guest.get().is_some() {
-            return Err(StepResult::Foreign { owner: "somebody who came while it was being made".to_owned() });
+            return Err(Box::new(StepResult::Foreign { owner: "somebody who came while it was being made".to_owned() }));
         }
         let maker = Maker { journal: effect.mark.journal, incarnation: effect.intent.incarnation };
         slot.guest.set(Some(Arc::new(Guest {
@@ -186,11 +123,11 @@ impl World {
         Ok(())
     }
 
-    fn fill(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn fill(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let copied = clone_source(effect).map(|source| self.guest(source).cloned());
         let inside = match copied {
             Some(Some(source)) => Arc::clone(&source.inside),
-            Some(None) => return Err(failure(FailureClass::Permanent, "the clone source vanished while it was copied")),
+            Some(None) => return Err(Box::new(failure(FailureClass::Permanent, "the clone source vanished while it was copied"))),
             None => Arc::default(),
         };
         self.change(effect.intent.ctid, |guest| {
@@ -201,7 +138,7 @@ impl World {
         })
     }
 
-    fn complete(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn complete(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         if let Some(source) = clone_source(effect) {
             self.unlock_source(source, effect.intent.ctid);
         }
@@ -214,7 +151,7 @@ impl World {
         })
     }
 
-    fn lock_source(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn lock_source(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let Some(source) = clone_source(effect) else { return Ok(()) };
         let target = effect.intent.ctid;
         self.change(source, |guest| guest.lock = Some(ConfigLock::Disk { target }))
@@ -226,14 +163,14 @@ impl World {
         }
     }
 
-    fn let_go(&mut self, ctid: Ctid) -> Result<(), StepResult> {
+    fn let_go(&mut self, ctid: Ctid) -> Result<(), Box<StepResult>> {
         if self.guest(ctid).is_some_and(|guest| guest.lock.is_some()) {
             return self.change(ctid, |guest| guest.lock = None);
         }
         Ok(())
     }
 
-    fn move_away(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn move_away(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let maker = Maker { journal: effect.mark.journal, incarnation: effect.intent.incarnation };
         self.change(effect.intent.ctid, |guest| guest.made = Made::Half { stage: Stage::Dying, maker })
     }
@@ -247,7 +184,7 @@ impl World {
         }
     }
 
-    fn clear_leftover(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn clear_leftover(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let ctid = effect.intent.ctid;
         if let Some(source) = clone_source(effect) {
             self.unlock_source(source, ctid);
@@ -264,9 +201,9 @@ impl World {
     }
 }
 
-/// Configuration, starting, volumes.
+/// Configuration, starting, what scripts write.
 impl World {
-    fn write_settings(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn write_settings(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let same = self.guest(effect.intent.ctid).is_some_and(|guest| guest.settings.as_ref().is_some_and(|old| old.matches(&effect.spec)));
         if same {
             return Ok(());
@@ -274,7 +211,7 @@ impl World {
         self.change(effect.intent.ctid, |guest| guest.settings = Some(Arc::new(Settings::of(&effect.spec))))
     }
 
-    fn write_autostart(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn write_autostart(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let ctid = effect.intent.ctid;
         let attached = |guest: &Guest| effect.spec.mounts.iter().all(|mount| guest.mounts.contains_key(&mount.at));
         if effect.spec.autostart.enabled && self.guest(ctid).is_some_and(|guest| !attached(guest)) {
@@ -283,10 +220,10 @@ impl World {
         self.change(ctid, |guest| guest.autostart = effect.spec.autostart)
     }
 
-    fn spawn(&mut self, effect: &Effect, never_ready: bool) -> Result<(), StepResult> {
+    fn spawn(&mut self, effect: &Effect, never_ready: bool) -> Result<(), Box<StepResult>> {
         let ctid = effect.intent.ctid;
         if self.guest(ctid).is_none() {
-            return Err(StepResult::Gone);
+            return Err(Box::new(StepResult::Gone));
         }
         let copied = self.ops.values().any(|op| clone_source(&op.effect) == Some(ctid));
         if copied || self.slot(ctid).is_some_and(|slot| slot.held) {
@@ -309,142 +246,26 @@ impl World {
         }
     }
 
-    fn confirm(&mut self, effect: &Effect) -> Result<(), StepResult> {
+    fn confirm(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let ctid = effect.intent.ctid;
         if self.slot(ctid).is_none_or(|slot| slot.up.is_none()) {
-            return Err(failure(FailureClass::Transient, "the container's init ended right after its start"));
+            return Err(Box::new(failure(FailureClass::Transient, "the container's init ended right after its start")));
         }
         let result = self.look(effect);
         if matches!(&result, StepResult::Failed(Failure { class: FailureClass::Drift { .. }, .. })) {
             self.slot_mut(ctid).up = None;
-            return Err(result);
+            return Err(Box::new(result));
         }
         self.slot_mut(ctid).guest.sync();
         Ok(())
     }
 
-    /// The first directory that is not the one that was prepared.
-    pub(super) fn missing_source(&self, sources: &[Source]) -> Option<StepResult> {
-        let same = |source: &&Source| {
-            let seen = self.places.get(&source.path).and_then(super::disk::Place::seen);
-            seen.is_some_and(|seen| seen.device == source.device && seen.inode == source.inode)
-        };
-        sources.iter().find(|source| !same(source)).map(|source| self.wait_for_source(&source.path))
-    }
-
-    /// The first attached directory that is not there at all, which the host's own start would fail on.
-    pub(super) fn missing_mount(&self, ctid: Ctid) -> Option<StepResult> {
-        let there = |mount: &&Attached| self.places.get(&mount.path).is_some_and(|place| place.seen().is_some());
-        let mounts = &self.guest(ctid)?.mounts;
-        mounts.values().find(|mount| !there(mount)).map(|mount| self.wait_for_source(&mount.path))
-    }
-
-    fn wait_for_source(&self, path: &std::path::Path) -> StepResult {
-        let name = path.display().to_string();
-        let message = format!("{name} is not the directory that was prepared; mount its file system");
-        failure(FailureClass::Wait(Wait { kind: WaitKind::Source, name, ctid: None, pid: None, since: self.wall() }), message)
-    }
-
-    fn preparation_refused(&self, volume: &Volume, idmap: &IdMap) -> Option<StepResult> {
-        let Some(wanted) = wanted_owner(volume, idmap) else {
-            let owner = volume.owner;
-            let message = format!("{}:{} inside is outside every range of the id map ({idmap})", owner.uid, owner.gid);
-            return Some(failure(FailureClass::Permanent, message));
-        };
-        let seen = self.places.get(&volume.source).and_then(super::disk::Place::seen)?;
-        let taken = seen.filled && (seen.uid, seen.gid) != wanted && !volume.take_ownership;
-        let message = || format!("{} belongs to {}:{} and is not empty; set take_ownership", volume.source.display(), seen.uid, seen.gid);
-        taken.then(|| failure(FailureClass::Permanent, message()))
-    }
-
-    fn make_directory(&mut self, effect: &Effect) -> Result<(), StepResult> {
-        let Action::Prepare { volume, .. } = &effect.intent.action else { return Ok(()) };
-        if self.places.get(&volume.source).is_some_and(|place| place.seen().is_some()) {
-            return Ok(());
-        }
-        let made = self.new_directory(0, 0, 0o755, false);
-        Arc::make_mut(&mut self.places).entry(volume.source.clone()).or_default().change(made);
-        Ok(())
-    }
-
-    fn give_owner(&mut self, effect: &Effect) -> Result<(), StepResult> {
-        let Action::Prepare { volume, idmap } = &effect.intent.action else { return Ok(()) };
-        let wanted = wanted_owner(volume, idmap);
-        self.change_directory(volume, |seen| {
-            if let Some((uid, gid)) = wanted {
-                (seen.uid, seen.gid) = (uid, gid);
-            }
-        })
-    }
-
-    fn give_mode(&mut self, effect: &Effect) -> Result<(), StepResult> {
-        let Action::Prepare { volume, .. } = &effect.intent.action else { return Ok(()) };
-        let wanted = volume.mode;
-        self.change_directory(volume, |seen| seen.mode = wanted.unwrap_or(seen.mode))
-    }
-
-    fn change_directory(&mut self, volume: &Volume, change: impl FnOnce(&mut super::disk::Directory)) -> Result<(), StepResult> {
-        let Some(seen) = self.places.get(&volume.source).and_then(super::disk::Place::seen).copied() else {
-            return Err(self.wait_for_source(&volume.source));
-        };
-        let mut changed = seen;
-        change(&mut changed);
-        if changed != seen {
-            changed.former = seen.former.or(Some((seen.uid, seen.gid, seen.mode)));
-            Arc::make_mut(&mut self.places).entry(volume.source.clone()).or_default().change(changed);
-        }
-        Ok(())
-    }
-
-    fn write_mount(&mut self, effect: &Effect) -> Result<(), StepResult> {
-        let Action::Attach { mount, source, idmap } = &effect.intent.action else { return Ok(()) };
-        if let Some(missing) = self.missing_source(std::slice::from_ref(source)) {
-            return Err(missing);
-        }
-        let ctid = effect.intent.ctid;
-        let Some(guest) = self.guest(ctid).cloned() else { return Err(StepResult::Gone) };
-        if !guest.idmap_on_file {
-            self.note_damage(Damage::AttachedWithoutMap { ctid, at: mount.at.clone() });
-        }
-        let wanted = wanted_owner(&mount.volume, &guest.idmap);
-        let seen = self.places.get(&source.path).and_then(super::disk::Place::seen).map(|seen| (seen.uid, seen.gid));
-        let owner_right = guest.idmap_on_file && wanted.is_some() && wanted == seen && *idmap == *guest.idmap;
-        if !owner_right && let Some((uid, gid)) = seen {
-            self.note_damage(Damage::WrongOwner { ctid, path: source.path.clone(), uid, gid });
-        }
-        let mapped = mount.volume.ownership == Ownership::Map;
-        let attached = Attached { path: source.path.clone(), read_only: mount.read_only, mapped, owner_right };
-        if guest.mounts.get(&mount.at) == Some(&attached) {
-            return Ok(());
-        }
-        self.change(ctid, |guest| {
-            Arc::make_mut(&mut guest.mounts).insert(mount.at.clone(), attached);
-        })
-    }
-
-    fn drop_mount(&mut self, effect: &Effect) -> Result<(), StepResult> {
-        let Action::Detach { mount } = &effect.intent.action else { return Ok(()) };
-        self.change(effect.intent.ctid, |guest| {
-            Arc::make_mut(&mut guest.mounts).remove(&mount.at);
-        })
-    }
-
-    fn script_refused(&self, effect: &Effect) -> Option<StepResult> {
-        let Some(script) = script_of(effect) else {
-            return Some(failure(FailureClass::Permanent, "the spec has no such script"));
-        };
-        let name = missing_secret(script, |name| self.hidden_secrets.contains(name))?;
-        let message = format!("the secret {name} cannot be read");
-        let wait = Wait { kind: WaitKind::Secret, name, ctid: None, pid: None, since: self.wall() };
-        Some(failure(FailureClass::Wait(wait), message))
-    }
-
     /// A script writes; what it writes is the same each time, but counts as whole only once it got to its end.
-    fn trace(&mut self, effect: &Effect, ended: bool) -> Result<(), StepResult> {
+    fn trace(&mut self, effect: &Effect, ended: bool) -> Result<(), Box<StepResult>> {
         let intent = &effect.intent;
         let Action::RunScript { init } = &intent.action else { return Ok(()) };
         if !self.is_up_as(intent.ctid, init) {
-            return Err(init_lost());
+            return Err(Box::new(init_lost()));
         }
         let Some(script) = script_of(effect).map(|script| script.digest) else { return Ok(()) };
         let same =
@@ -471,14 +292,6 @@ impl World {
     }
 }
 
-/// The host's ids for a volume's owner; `None` if the map has none for them.
-pub(super) fn wanted_owner(volume: &Volume, idmap: &IdMap) -> Option<(u32, u32)> {
-    match volume.ownership {
-        Ownership::Chown => Some((idmap.to_host(IdKind::User, volume.owner.uid)?, idmap.to_host(IdKind::Group, volume.owner.gid)?)),
-        Ownership::Map => Some((volume.owner.uid, volume.owner.gid)),
-    }
-}
-
 /// The container that an effect copies, or whose copy it puts right.
 pub(super) fn clone_source(effect: &Effect) -> Option<Ctid> {
     let Origin::Clone { source } = effect.spec.origin else { return None };
@@ -487,7 +300,7 @@ pub(super) fn clone_source(effect: &Effect) -> Option<Ctid> {
 }
 
 /// The mount that a step about attaching is about.
-pub(super) fn mount_of(effect: &Effect) -> Option<&crate::manifest::Mount> {
+pub(super) fn mount_of(effect: &Effect) -> Option<&Mount> {
     let step = &effect.intent.step.step;
     let target = (step.base() == "volume.attach").then(|| step.name()).flatten()?;
     effect.spec.mounts.iter().find(|mount| mount.at.as_str() == target)
@@ -499,10 +312,6 @@ pub(super) fn failure(class: FailureClass, message: impl Into<String>) -> StepRe
 
 pub(super) fn init_lost() -> StepResult {
     failure(FailureClass::InitLost, "the init that was recorded is not there any more")
-}
-
-fn unless_absent(result: StepResult) -> Option<StepResult> {
-    (result != StepResult::Absent).then_some(result)
 }
 
 /// `/proc/PID/stat` counts in hundredths of a second on every Linux.

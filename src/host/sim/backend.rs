@@ -227,7 +227,9 @@ impl Host for Sim {
             (inner.world.settle(&doubt.effect, &mut |wait| waits.push(wait)), inner.save_all())
         };
         // Told without the lock: whoever is told may ask this host for the time.
-        waits.into_iter().for_each(|wait| watch.waiting(wait));
+        for wait in waits {
+            watch.waiting(wait);
+        }
         match saved {
             Ok(()) => report,
             Err(error) => not_saved(&error),
@@ -331,3 +333,103 @@ fn real_time() -> Duration {
 
 /// A file below this many lines is not worth writing afresh.
 const COMPACT_AFTER_LINES_MIN: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use phoenix_journal::Epoch;
+
+    use crate::ids::{Generation, IdMap, Incarnation, Moment, RunId, State, Step, Token};
+    use crate::manifest::{Autostart, HostOptions, Origin, Ready, ReadyProbe, Resources, Spec, Template};
+    use crate::plan::{Action, Intent, Mark, Reason};
+
+    use super::*;
+
+    fn create(number: u32, moment: &Moment) -> Effect {
+        let ctid = Ctid::new(number).expect("a number in range");
+        let incarnation = Incarnation::from_random([1; 16]);
+        let spec = Spec {
+            ctid,
+            hostname: "db".parse().expect("a host name"),
+            origin: Origin::Template(Template::Stored("local:vztmpl/debian.tar.zst".to_owned())),
+            unprivileged: true,
+            idmap: IdMap::shifted(100_000, 65_536).expect("a map"),
+            resources: Resources { memory_mb: 512, swap_mb: 0, cores: None, disk_gb: None },
+            network: Vec::new(),
+            mounts: Vec::new(),
+            depends_on: BTreeSet::new(),
+            features: Vec::new(),
+            application: None,
+            health: Vec::new(),
+            ready: Ready { probe: ReadyProbe::Init, timeout: Duration::from_secs(30) },
+            autostart: Autostart { enabled: false, order: None, up_delay_s: None, down_timeout_s: None },
+            host_options: HostOptions { lxc_features: BTreeMap::new(), ..HostOptions::default() },
+        };
+        let intent = Intent {
+            run: RunId::from_random([2; 16]),
+            ctid,
+            incarnation,
+            generation: Generation::FIRST,
+            state: State::Declared,
+            step: Step::DefineCreate.id(),
+            attempt: 1,
+            reason: Reason::First,
+            deadline: moment.after(Duration::from_secs(60)),
+            token: Token::from_random([3; 16]),
+            action: Action::Create { template: None },
+        };
+        let journal = "00112233445566778899aabbccddeeff".parse().expect("32 hex digits");
+        let fleet = "test".parse().expect("a name");
+        Effect { intent, spec: Arc::new(spec), mark: Mark { journal, fleet, ctid, incarnation, epoch: Epoch::new(1) } }
+    }
+
+    #[track_caller]
+    fn check_created(sim: &Sim, number: u32) {
+        let effect = create(number, &sim.now().expect("a clock").moment);
+        let report = sim.run(&effect).expect("a world that can be saved");
+        assert!(matches!(report.result, StepResult::Done(_)), "{report:?}");
+    }
+
+    #[test]
+    fn a_change_costs_lines_of_its_own_container_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("sim");
+        let open = || Sim::open(&path, WorldOptions::seeded(1), Flow::Still).expect("a world");
+        let sim = open();
+        let lines = |sim: &Sim| sim.inner().file.as_ref().map_or(0, |file| file.lines);
+        (100..110).for_each(|number| check_created(&sim, number));
+        let before = lines(&sim);
+        check_created(&sim, 110);
+        assert_eq!(lines(&sim) - before, 2 * 5, "host and container, at its beginning and after each of four pieces");
+        assert_eq!(open().world().fingerprint(), sim.world().fingerprint());
+    }
+
+    #[test]
+    fn a_paced_operation_takes_real_time_until_it_is_hurried() {
+        let sim = Sim::new(World::new(WorldOptions::seeded(1)), Flow::Paced { ms_per_second: 50 });
+        let begun = real_time();
+        check_created(&sim, 100);
+        let took = real_time().saturating_sub(begun);
+        assert!(took >= Duration::from_millis(70), "two virtual seconds in {took:?}");
+        let sim = Sim::new(World::new(WorldOptions::seeded(1)), Flow::Paced { ms_per_second: u32::MAX });
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| check_created(&sim, 100));
+            sim.hurry();
+            run.join().expect("a container is made");
+        });
+    }
+
+    #[test]
+    fn effects_on_several_containers_overlap() {
+        let sim = Sim::new(World::new(WorldOptions::seeded(1)), Flow::Still);
+        std::thread::scope(|scope| {
+            for number in 100..108 {
+                let sim = &sim;
+                scope.spawn(move || check_created(sim, number));
+            }
+        });
+        assert_eq!(sim.world().ctids().len(), 8);
+        assert_eq!(sim.world().damage(), []);
+    }
+}

@@ -12,7 +12,7 @@ use crate::plan::Effect;
 use super::disk::{Guest, Made};
 use super::faults::Tamper;
 use super::op::failed;
-use super::world::{FIRST_PID, OpId, World};
+use super::world::{FIRST_PID, OpId, Sabotage, World};
 
 /// Who goes on when Phoenix is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl World {
         }
         let report = self.verdict(effect);
         self.note_held(effect, &report.result);
-        if self.options.behaviour.settle_syncs && matches!(report.result, StepResult::Done(_)) {
+        if self.options.behaviour.sabotage != Some(Sabotage::ForgetfulProbe) && matches!(report.result, StepResult::Done(_)) {
             self.sync(effect);
         }
         report
@@ -233,4 +233,4 @@ const SHIM_PID: u32 = 4242;
 const DOWN_MS: u64 = 45_000;
 const BOOT_MS: u64 = 15_000;
 /// Sets the throw for a power cut apart from all others.
-const POWER_KEY: u64 = 0x706f_7765_72;
+const POWER_KEY: u64 = 0x0070_6f77_6572;

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use phoenix_journal::Digest;
 
-use crate::ids::{Ctid, IdMap, Step, Target};
-use crate::manifest::{Autostart, Resources};
+use crate::ids::{Ctid, Hostname, IdMap, Step, Target};
+use crate::manifest::{Autostart, Nic, Resources};
 use crate::plan::MountSeen;
 
-use super::disk::{Attached, Guest, Made, Place};
+use super::disk::{Attached, Guest, Made, Place, Settings};
 use super::world::{Slot, World};
 
 /// The final world, comparable.
@@ -32,8 +32,8 @@ pub struct ContainerPrint {
     pub sound: bool,
     /// Marked by Phoenix for this id.
     pub marked: bool,
-    /// Host name, resources, and names and bridges of the network interfaces, once configured.
-    pub settings: Option<(String, Resources, Vec<(String, String)>)>,
+    /// What it was configured as, once it was.
+    pub settings: Option<SettingsPrint>,
     /// Whether its id map stands in the host's configuration.
     pub idmap: Option<IdMap>,
     /// Attached directories, and whether their owners were right.
@@ -44,6 +44,17 @@ pub struct ContainerPrint {
     pub up: bool,
     /// What scripts left inside: whose script, its step and text, and whether it came to its end.
     pub inside: BTreeSet<(Ctid, Step, Digest, bool)>,
+}
+
+/// A configuration, comparable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsPrint {
+    /// Host name.
+    pub hostname: Hostname,
+    /// Limits.
+    pub resources: Resources,
+    /// Network interfaces.
+    pub network: Vec<Nic>,
 }
 
 impl World {
@@ -74,11 +85,10 @@ fn differing<T: PartialEq + fmt::Debug>(name: impl fmt::Display, one: Option<&T>
 
 fn print(ctid: Ctid, slot: &Slot) -> Option<ContainerPrint> {
     let guest: &Guest = slot.guest.get().as_ref()?;
-    let nics = |nic: &crate::manifest::Nic| (nic.name.clone(), nic.bridge.clone());
-    let settings = guest
-        .settings
-        .as_ref()
-        .map(|settings| (settings.hostname.as_str().to_owned(), settings.resources.clone(), settings.network.iter().map(nics).collect()));
+    let settings = guest.settings.as_deref().map(|settings| {
+        let Settings { hostname, resources, network } = settings.clone();
+        SettingsPrint { hostname, resources, network }
+    });
     let mount = |attached: &Attached| (MountSeen { source: attached.path.clone(), read_only: attached.read_only }, attached.owner_right);
     Some(ContainerPrint {
         sound: guest.made == Made::Whole && guest.lock.is_none(),

@@ -28,10 +28,11 @@ use crate::plan::{
     Action, Attachment, ConfigSeen, Effect, Init, Mark, MountSeen, Observation, Presence, Reason, Seen, Source, StartPurpose,
 };
 
-use super::act::{clone_source, failure, init_lost, mount_of, wanted_owner};
+use super::act::{clone_source, failure, init_lost, mount_of};
 use super::disk::{ConfigLock, Guest, Made, Place, Stage};
-use super::op::read_result;
-use super::world::World;
+use super::scripts::read_result;
+use super::volumes::wanted_owner;
+use super::world::{Sabotage, World};
 
 /// Whose a container is.
 enum Whose<'a> {
@@ -115,32 +116,33 @@ impl World {
             | Action::AskHealth { .. }
             | Action::SetAutostart => match self.ours(effect) {
                 Ok(guest) => self.look_inside(effect, guest),
-                Err(result) => result,
+                Err(result) => *result,
             },
         }
     }
 
     /// Why a step on a container that should be ours finds none that is.
     pub(super) fn not_ours(&self, effect: &Effect) -> Option<StepResult> {
-        if !self.options.behaviour.checks_marks && self.guest(effect.intent.ctid).is_some() {
+        if self.options.behaviour.sabotage == Some(Sabotage::BlindToMarks) && self.guest(effect.intent.ctid).is_some() {
             return None;
         }
-        self.ours(effect).err()
+        self.ours(effect).err().map(|result| *result)
     }
 
-    fn ours(&self, effect: &Effect) -> Result<&Arc<Guest>, StepResult> {
-        match self.whose(effect) {
-            Whose::Ours(guest) => Ok(guest),
-            Whose::Nothing => Err(StepResult::Gone),
-            Whose::HalfOurs(stage) => Err(StepResult::Unknown { why: leftover(stage) }),
-            Whose::HalfOthers => Err(StepResult::Foreign { owner: "somebody whose container is half-made".to_owned() }),
-            Whose::Unmarked => Err(failure(FailureClass::MarkMissing, "the container bears no mark")),
-            Whose::Newer(mark) => Err(failure(
-                FailureClass::JournalOlder,
-                format!("the container was marked in epoch {}, which the journal does not know", mark.epoch),
-            )),
-            Whose::Others(mark) => Err(StepResult::Foreign { owner: owner(mark) }),
-        }
+    fn ours(&self, effect: &Effect) -> Result<&Arc<Guest>, Box<StepResult>> {
+        let why = match self.whose(effect) {
+            Whose::Ours(guest) => return Ok(guest),
+            Whose::Nothing => StepResult::Gone,
+            Whose::HalfOurs(stage) => StepResult::Unknown { why: leftover(stage) },
+            Whose::HalfOthers => StepResult::Foreign { owner: "somebody whose container is half-made".to_owned() },
+            Whose::Unmarked => failure(FailureClass::MarkMissing, "the container bears no mark"),
+            Whose::Newer(mark) => {
+                let message = format!("the container was marked in epoch {}, which the journal does not know", mark.epoch);
+                failure(FailureClass::JournalOlder, message)
+            }
+            Whose::Others(mark) => StepResult::Foreign { owner: owner(mark) },
+        };
+        Err(Box::new(why))
     }
 
     fn whose(&self, effect: &Effect) -> Whose<'_> {

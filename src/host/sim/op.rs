@@ -4,18 +4,15 @@
 
 use std::sync::Arc;
 
-use phoenix_journal::Digest;
-
 use crate::ids::{Ctid, Wall};
-use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult};
-use crate::manifest::{EnvValue, Script};
+use crate::machine::{Failure, FailureClass, Report, StepResult};
 use crate::plan::{Action, Effect};
 
-use super::damage::{Before, Damage, ScriptEnd, ScriptStart};
+use super::damage::{Damage, ScriptEnd};
 use super::dice::step_key;
 use super::faults::{Due, What};
 use super::pieces::{Act, Carrier, Piece, carrier_of, changes_host, duration_ms, pieces_of};
-use super::world::{End, Left, OpId, Progress, World};
+use super::world::{End, OpId, Progress, World};
 
 /// An operation under way.
 #[derive(Clone, Debug)]
@@ -26,16 +23,16 @@ pub(super) struct Op {
     pub(super) done: u8,
     pub(super) due_ms: u64,
     pub(super) deadline_ms: u64,
-    carrier: Carrier,
+    pub(super) carrier: Carrier,
     /// Phoenix is gone; nobody will be told how this ends.
     pub(super) orphan: bool,
     stuck: Stuck,
     fault: Option<Due>,
-    exit: Option<(u8, String)>,
+    pub(super) exit: Option<(u8, String)>,
     pub(super) never_ready: bool,
     /// The gate was passed: what belongs to the operation is under way.
     let_in: bool,
-    started: Wall,
+    pub(super) started: Wall,
 }
 
 /// Whether an operation goes on.
@@ -84,7 +81,7 @@ impl Op {
     }
 
     /// Whether a script has been started by this and has not come to its end.
-    fn runs_script(&self) -> bool {
+    pub(super) fn runs_script(&self) -> bool {
         matches!(self.effect.intent.action, Action::RunScript { .. }) && self.let_in && self.done > 0
     }
 }
@@ -200,6 +197,10 @@ impl World {
         }
         if op.done == 0 && !op.let_in {
             if let Some(result) = self.gate(&op.effect) {
+                // An attempt before may have changed all there is to change, and failed before it was durable.
+                if matches!(result, StepResult::Done(_)) {
+                    self.sync(&op.effect);
+                }
                 self.note_held(&op.effect, &result);
                 return Some(Report::bare(result));
             }
@@ -209,7 +210,7 @@ impl World {
             && let Err(result) = self.act(op, act)
         {
             self.kill(op);
-            return Some(Report::bare(result));
+            return Some(Report::bare(*result));
         }
         op.done += 1;
         if op.done < op.pieces() {
@@ -384,107 +385,6 @@ impl World {
         }
         failed(FailureClass::Timeout, "it was not done before its deadline, and was ended")
     }
-
-    /// A child under a shim has ended: its result is left, and read.
-    fn child_ended(&mut self, op: &mut Op, end: End) -> Report {
-        let effect = Arc::clone(&op.effect);
-        let is_script = matches!(effect.intent.action, Action::RunScript { .. });
-        let (_, output) = op.exit.take().unwrap_or((0, String::new()));
-        if op.runs_script() {
-            self.script_ended(&effect, if end == End::Exit(0) { ScriptEnd::Succeeded } else { ScriptEnd::Failed });
-        }
-        let left = Left { token: effect.intent.token, of_script: is_script, end, started: op.started, ended: self.wall(), output };
-        let report = read_result(&left, &effect);
-        match op.carrier {
-            Carrier::Shim => self.slot_mut(effect.intent.ctid).left = Some(Arc::new(left)),
-            Carrier::Phoenix | Carrier::Nobody => {
-                if op.runs_script() {
-                    self.script_ended(&effect, ScriptEnd::Cut);
-                }
-            }
-        }
-        report
-    }
-
-    /// Counts a start of a script.
-    pub(super) fn script_started(&mut self, effect: &Effect) {
-        let intent = &effect.intent;
-        let slot = self.slot_mut(intent.ctid);
-        let same = |start: &&ScriptStart| start.incarnation == intent.incarnation && start.step == intent.step.step;
-        let before = slot.starts.iter().rfind(same).map_or(Before::Never, |start| Before::Ended(start.end));
-        slot.script_begun = Some(intent.token);
-        Arc::make_mut(&mut slot.starts).push(ScriptStart {
-            ctid: intent.ctid,
-            incarnation: intent.incarnation,
-            step: intent.step.step.clone(),
-            attempt: intent.attempt,
-            reason: intent.reason.clone(),
-            before,
-            end: ScriptEnd::Running,
-        });
-        if before == Before::Ended(ScriptEnd::Running) {
-            self.note_damage(Damage::ScriptTwiceAtOnce { ctid: intent.ctid, step: intent.step.step.clone() });
-        }
-    }
-
-    fn script_ended(&mut self, effect: &Effect, end: ScriptEnd) {
-        let intent = &effect.intent;
-        let same = |start: &&mut ScriptStart| {
-            start.incarnation == intent.incarnation && start.step == intent.step.step && start.attempt == intent.attempt
-        };
-        if let Some(start) = Arc::make_mut(&mut self.slot_mut(intent.ctid).starts).iter_mut().rfind(same) {
-            start.end = end;
-        }
-    }
-}
-
-/// What a shim's result says about the step.
-pub(super) fn read_result(left: &Left, effect: &Effect) -> Report {
-    let kept = left.output.clone().into_bytes();
-    let bytes_written = kept.len() as u64;
-    let output = (bytes_written > 0).then(|| Output { digest: Digest::of(&kept), kept: Some(kept), bytes_written });
-    let result = match (left.end, script_of(effect)) {
-        (End::Exit(0), Some(script)) if left.of_script => {
-            StepResult::Done(Evidence::Ran { script: script.digest, started: left.started, ended: left.ended, skipped: false })
-        }
-        (End::Exit(0), _) => StepResult::Done(Evidence::Healthy { asked: 1 }),
-        (End::Exit(status), _) => StepResult::Failed(Failure {
-            class: FailureClass::Transient,
-            message: format!("it ended with exit status {status}"),
-            command: None,
-            status: Some(format!("exit {status}")),
-            tail: left.output.clone(),
-        }),
-        (End::Timeout, _) => StepResult::Failed(Failure {
-            class: FailureClass::Timeout,
-            message: "it was not done before its deadline, and was ended".to_owned(),
-            command: None,
-            status: Some("signal 9".to_owned()),
-            tail: left.output.clone(),
-        }),
-    };
-    Report { result, output }
-}
-
-/// The script that a step names, as the spec has it.
-pub(super) fn script_of(effect: &Effect) -> Option<&Script> {
-    let step = &effect.intent.step.step;
-    if let Some(name) = step.name() {
-        return effect.spec.features.iter().find(|feature| feature.name.as_str() == name).map(|feature| &feature.script);
-    }
-    effect.spec.application.as_ref()
-}
-
-/// The name of the first secret of a script that `hides` says cannot be read.
-pub(super) fn missing_secret(script: &Script, hides: impl Fn(&str) -> bool) -> Option<String> {
-    script.env.values().find_map(|value| {
-        let name = match value {
-            EnvValue::Plain(_) => return None,
-            EnvValue::SecretFile(path) => path.to_string_lossy().into_owned(),
-            EnvValue::SecretEnv(name) => name.clone(),
-        };
-        hides(&name).then_some(name)
-    })
 }
 
 pub(super) fn failed(class: FailureClass, message: impl Into<String>) -> Report {

@@ -38,6 +38,7 @@ pub struct WorldOptions {
 
 impl WorldOptions {
     /// A host without faults. The wall clock begins at 2025-01-01T00:00:00Z, so that two runs print the same times.
+    #[expect(clippy::missing_panics_doc, reason = "the text is a boot id for every seed")]
     pub fn seeded(seed: u64) -> Self {
         let boot = format!("sim-{seed:016x}").parse().expect("letters, digits and a hyphen are a boot id");
         Self { seed, boot, wall: Wall(1_735_689_600_000), behaviour: Behaviour::default(), faults: Faults::default() }
@@ -55,22 +56,22 @@ pub struct Behaviour {
     pub boot_ms: (u32, u32),
     /// Whether a host that comes back starts the containers whose autostart is on.
     pub autostarts: bool,
-    /// Whether operations look at the identity mark before they act; switched off only to show that the damage is noticed.
-    pub checks_marks: bool,
-    /// Whether a probe makes durable what it reports as done; switched off only to show what that costs.
-    pub settle_syncs: bool,
+    /// A bug that this host has; only to show that it is noticed.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// Bugs that a host could have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Operations do not look at the identity mark before they act.
+    BlindToMarks,
+    /// A probe does not make durable what it reports as done.
+    ForgetfulProbe,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self {
-            stop_hangs_percent: 50,
-            finalize_stops_orderly: false,
-            boot_ms: (400, 2500),
-            autostarts: true,
-            checks_marks: true,
-            settle_syncs: true,
-        }
+        Self { stop_hangs_percent: 50, finalize_stops_orderly: false, boot_ms: (400, 2500), autostarts: true, sabotage: None }
     }
 }
 
@@ -80,6 +81,7 @@ pub struct OpId(pub(super) u64);
 
 /// What became of one piece of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "taken apart at once by whoever asked; a box would cost more than the copy")]
 pub enum Progress {
     /// There is more to do.
     More,

@@ -1,0 +1,109 @@
+//! The gate: what the host looks at before the first piece of an operation.
+//!
+//! A result ends the operation before anything has happened. Apart from `act` because these are the host's refusals, and
+//! none of them changes the world.
+
+use crate::ids::{Ctid, IdMap, Incarnation};
+use crate::machine::{FailureClass, StepResult, Wait, WaitKind};
+use crate::manifest::Volume;
+use crate::plan::{Action, Effect, Mark, StartPurpose};
+
+use super::act::{failure, init_lost};
+use super::disk::{ConfigLock, Made, Place};
+use super::scripts::{missing_secret, script_of};
+use super::volumes::wanted_owner;
+use super::world::World;
+
+impl World {
+    /// What the host looks at before it acts; a result ends the operation before anything has happened.
+    pub(super) fn gate(&self, effect: &Effect) -> Option<StepResult> {
+        let ctid = effect.intent.ctid;
+        match &effect.intent.action {
+            Action::Create { .. } | Action::Mark | Action::Repair { .. } => unless_absent(self.look(effect)),
+            Action::Clone { source, incarnation } => {
+                unless_absent(self.look(effect)).or_else(|| self.source_refuses(effect, *source, *incarnation))
+            }
+            Action::Destroy => unless_absent(self.look(effect)).or_else(|| self.locked(ctid)).or_else(|| {
+                let up = self.slot(ctid).is_some_and(|slot| slot.up.is_some());
+                up.then(|| failure(FailureClass::Transient, "the container is running; it has to be stopped first"))
+            }),
+            Action::Start { purpose, sources, .. } => self.not_ours(effect).or_else(|| self.locked(ctid)).or_else(|| {
+                if self.slot(ctid).is_some_and(|slot| slot.up.is_some()) {
+                    return Some(self.look(effect));
+                }
+                let mounted = *purpose == StartPurpose::Run;
+                mounted.then(|| self.missing_source(sources)).flatten().or_else(|| self.missing_mount(ctid))
+            }),
+            Action::ReadIdmap { init } | Action::AwaitReady { init } | Action::AskHealth { init } => {
+                self.not_ours(effect).or_else(|| (!self.is_up_as(ctid, init)).then(init_lost))
+            }
+            Action::RunScript { init } => {
+                self.not_ours(effect).or_else(|| (!self.is_up_as(ctid, init)).then(init_lost)).or_else(|| self.script_refused(effect))
+            }
+            Action::Release => self.not_ours(effect),
+            Action::Hold { .. } | Action::Stop { .. } => {
+                let up = self.slot(ctid).is_some_and(|slot| slot.up.is_some());
+                self.not_ours(effect).or_else(|| (!up).then(|| self.look(effect)))
+            }
+            Action::Prepare { volume, idmap } => self.not_ours(effect).or_else(|| self.preparation_refused(volume, idmap)),
+            Action::Configure | Action::Attach { .. } | Action::Detach { .. } | Action::SetAutostart => {
+                self.not_ours(effect).or_else(|| self.locked(ctid))
+            }
+        }
+    }
+
+    fn source_refuses(&self, effect: &Effect, source: Ctid, incarnation: Incarnation) -> Option<StepResult> {
+        let Some(guest) = self.guest(source) else {
+            return Some(failure(FailureClass::Permanent, format!("the clone source {source} is not there")));
+        };
+        let ours = |mark: &Mark| mark.journal == effect.mark.journal && mark.ctid == source && mark.incarnation == incarnation;
+        if guest.made != Made::Whole || !guest.mark.as_ref().is_some_and(|mark| ours(mark)) {
+            return Some(failure(FailureClass::Permanent, format!("the clone source {source} is not the container that was planned")));
+        }
+        if self.slot(source).is_some_and(|slot| slot.up.is_some()) {
+            let drift = FailureClass::Drift { claim: format!("{source} is down"), found: "it is running".to_owned() };
+            return Some(failure(drift, format!("the clone source {source} is running; it has to be held first")));
+        }
+        if !guest.mounts.is_empty() {
+            return Some(failure(FailureClass::Permanent, format!("the clone source {source} has shared mounts, which cannot be copied")));
+        }
+        self.locked(source)
+    }
+
+    /// `CT is locked`: a killed operation left it so, or one of somebody else is under way.
+    fn locked(&self, ctid: Ctid) -> Option<StepResult> {
+        let lock = self.guest(ctid)?.lock?;
+        let name = match lock {
+            ConfigLock::Create => "CT is locked (create)".to_owned(),
+            ConfigLock::Disk { target } => format!("CT is locked (disk), for a clone to {target}"),
+        };
+        let wait = Wait { kind: WaitKind::Lock, name: name.clone(), ctid: Some(ctid), pid: None, since: self.wall() };
+        Some(failure(FailureClass::Wait(wait), name))
+    }
+
+    fn preparation_refused(&self, volume: &Volume, idmap: &IdMap) -> Option<StepResult> {
+        let Some(wanted) = wanted_owner(volume, idmap) else {
+            let owner = volume.owner;
+            let message = format!("{}:{} inside is outside every range of the id map ({idmap})", owner.uid, owner.gid);
+            return Some(failure(FailureClass::Permanent, message));
+        };
+        let seen = self.places.get(&volume.source).and_then(Place::seen)?;
+        let taken = seen.filled && (seen.uid, seen.gid) != wanted && !volume.take_ownership;
+        let message = || format!("{} belongs to {}:{} and is not empty; set take_ownership", volume.source.display(), seen.uid, seen.gid);
+        taken.then(|| failure(FailureClass::Permanent, message()))
+    }
+
+    fn script_refused(&self, effect: &Effect) -> Option<StepResult> {
+        let Some(script) = script_of(effect) else {
+            return Some(failure(FailureClass::Permanent, "the spec has no such script"));
+        };
+        let name = missing_secret(script, |name| self.hidden_secrets.contains(name))?;
+        let message = format!("the secret {name} cannot be read");
+        let wait = Wait { kind: WaitKind::Secret, name, ctid: None, pid: None, since: self.wall() };
+        Some(failure(FailureClass::Wait(wait), message))
+    }
+}
+
+fn unless_absent(result: StepResult) -> Option<StepResult> {
+    (result != StepResult::Absent).then_some(result)
+}
