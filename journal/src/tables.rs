@@ -3,7 +3,6 @@
 //! Every function is one read transaction at most. Not here: opening and its checks (`open`), and anything that writes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -210,9 +209,4 @@ fn decode(row: &SqlRow<'_>, names: &Names) -> rusqlite::Result<Row> {
 fn text<'row>(row: &'row SqlRow<'_>, index: usize) -> rusqlite::Result<&'row str> {
     let value: ValueRef<'row> = row.get_ref(index)?;
     value.as_str().map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, value.data_type(), error.into()))
-}
-
-/// All positions by key; for comparing.
-pub(crate) fn by_key<'a>(positions: impl IntoIterator<Item = &'a Position>) -> BTreeMap<&'a StreamKey, &'a Position> {
-    positions.into_iter().map(|position| (&position.key, position)).collect()
 }
