@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use phoenix_journal::{Append, Binding, JournalError, JournalId, Reader, Writer, WriterInfo};
+use phoenix_journal::{Append, Binding, Digest, Epoch, Journal, JournalError, JournalId, Reader, Writer, WriterInfo};
 
 use crate::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Stand};
 use crate::host::{Host, HostError, HostKind, Territory};
@@ -188,7 +188,7 @@ pub fn look(site: &Site) -> Result<Option<(Reader, Account)>, RunError> {
         Err(error) => return Err(error.into()),
     };
     check_territory(site, &reader.binding()?)?;
-    let account = Account::of(reader.replay(None)?);
+    let account = Account::of(reader.entries(.., None)?);
     Ok(Some((reader, account)))
 }
 
@@ -255,7 +255,7 @@ fn idle(
         return Ok(None);
     }
     let observation = observe(site, Some(reader.journal()), &selection)?;
-    let epoch = reader.epochs()?.last().map_or(phoenix_journal::Epoch::new(0), |(epoch, _)| *epoch);
+    let epoch = reader.epochs()?.last().map_or(Epoch::new(0), |row| row.epoch);
     let orders = orders(site, reader.journal(), epoch, &selection, &account.lives, &observation, id, jobs);
     let lives = pick(account.lives, &selection);
     let mut engine = Engine::new(orders, lives, observation);
@@ -276,7 +276,8 @@ fn open(site: &Site) -> Result<Writer, RunError> {
         Err(JournalError::Missing { .. }) => {
             let Territory { kind, node, directory, device } = site.host.territory()?;
             let binding = Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device };
-            Ok(Writer::create(&site.journal, &SCHEMA, &binding, site.writer.clone())?)
+            Journal::create(&site.journal, &SCHEMA, &binding, &site.writer)?;
+            Ok(Writer::open(&site.journal, &SCHEMA, site.writer.clone())?)
         }
         Err(error) => Err(error.into()),
     }
@@ -289,7 +290,8 @@ fn check_territory(site: &Site, binding: &Binding) -> Result<(), RunError> {
     if here == *binding || (kind == HostKind::Sim && binding.host == here.host) {
         return Ok(());
     }
-    let text = |binding: &Binding| format!("host {} on node {}, {} (device {})", binding.host, binding.node, binding.directory, binding.device);
+    let text =
+        |binding: &Binding| format!("host {} on node {}, {} (device {})", binding.host, binding.node, binding.directory, binding.device);
     Err(RunError::OtherTerritory { path: site.journal.clone(), belongs: text(binding), here: text(&here) })
 }
 
@@ -312,10 +314,12 @@ fn engine(
     let mut lives = pick(account.lives, selection);
     for life in lives.values_mut().flatten() {
         let mut broken = None;
-        let text = |digest: &phoenix_journal::Digest| writer.blob(digest).unwrap_or_else(|error| {
-            broken = Some(error);
-            None
-        });
+        let text = |digest: &Digest| {
+            writer.blob(digest).unwrap_or_else(|error| {
+                broken = Some(error);
+                None
+            })
+        };
         let filled = with_texts(&life.spec, text);
         if let Some(error) = broken {
             return Err(error.into());
@@ -330,7 +334,7 @@ fn engine(
 fn orders(
     site: &Site,
     journal: JournalId,
-    epoch: phoenix_journal::Epoch,
+    epoch: Epoch,
     selection: &Selection,
     lives: &Lives,
     observation: &Observation,
@@ -380,7 +384,11 @@ fn to_go_on_with(account: &Account, fleet: Option<&FleetName>, goal: Goal) -> BT
 
 fn fleet_of(account: &Account, ctid: Ctid, life: &Result<Life, crate::machine::OutOfTurn>) -> FleetName {
     let named = || account.newest_run(ctid).and_then(|run| run.opened.containers.get(&ctid)).cloned();
-    life.as_ref().ok().map(|life| life.fleet.clone()).or_else(named).unwrap_or_else(|| "unknown".parse().expect("a plain word is a fleet name"))
+    life.as_ref()
+        .ok()
+        .map(|life| life.fleet.clone())
+        .or_else(named)
+        .unwrap_or_else(|| "unknown".parse().expect("a plain word is a fleet name"))
 }
 
 fn list(ctids: &[Ctid]) -> String {
