@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phoenix_journal::{JournalError, Overview, Reader, StreamKey};
+use phoenix_journal::{JournalError, Overview, Reader};
 
 use crate::codec::{CONTAINER, Headline, RUN};
 use crate::ids::{BootId, Ctid, RunId};
@@ -49,7 +49,7 @@ impl Snapshot {
             }
         }
         runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.position.last_seq));
-        let runs = newest_runs(reader, &runs, containers.keys().copied().collect())?;
+        let runs = newest_runs(&runs, containers.keys().copied().collect());
         let boot = reader.epochs()?.last().and_then(|row| row.boot_id.parse().ok());
         Ok(Self { containers, runs, boot })
     }
@@ -67,30 +67,30 @@ impl Snapshot {
 
 /// The runs that matter, newest first: until every container has been named by one, and no further. One writer at a time, so
 /// the order of their last entries is the order of the runs.
-fn newest_runs(reader: &Reader, runs: &[Overview], mut unnamed: BTreeSet<Ctid>) -> Result<Vec<RunRecord>, JournalError> {
+fn newest_runs(runs: &[Overview], mut unnamed: BTreeSet<Ctid>) -> Vec<RunRecord> {
     let mut records = Vec::new();
     for run in runs {
         if unnamed.is_empty() {
             break;
         }
-        let Some(record) = run_record(reader, run)? else { continue };
+        let Some(record) = run_record(run) else { continue };
         let named = record.opened.containers.keys().fold(false, |any, ctid| unnamed.remove(ctid) || any);
         if named {
             records.push(record);
         }
     }
-    Ok(records)
+    records
 }
 
 /// What the journal says of a run; `None` of a decision, which supersedes no run, and of one that cannot be read.
-fn run_record(reader: &Reader, run: &Overview) -> Result<Option<RunRecord>, JournalError> {
+fn run_record(run: &Overview) -> Option<RunRecord> {
     let opened = match run.declared.mint::<Fact>().map(phoenix_journal::Recorded::into_inner) {
         Ok(Fact::RunOpened(opened)) if opened.command != RunCommand::Retry => *opened,
-        Ok(_) | Err(_) => return Ok(None),
+        Ok(_) | Err(_) => return None,
     };
     let end = match run.last.mint::<Fact>().map(phoenix_journal::Recorded::into_inner) {
         Ok(Fact::RunClosed(RunClosed { run: _, end, at: _ })) => Some(end),
         Ok(_) | Err(_) => None,
     };
-    Ok(Some(RunRecord { opened, end }))
+    Some(RunRecord { opened, end })
 }

@@ -207,6 +207,7 @@ fn topic_phrase(topic: &Topic, state: State, standing: &Standing) -> String {
             let now = found.as_ref().map_or_else(|| "it is down".to_owned(), |init| format!("it runs as init {}", init.pid));
             format!("its init {} is gone; {now}", recorded.pid)
         }
+        Topic::FoundRunning { init } => format!("held down for a clone and found running as init {}; it is stopped again", init.pid),
         Topic::Standing => standing_phrase(standing),
         Topic::Decided(decision) => decision_phrase(decision),
         Topic::Forgotten { seen } => format!("forgotten: {seen}"),

@@ -132,6 +132,7 @@ pub fn explain(account: &Account, life: &Life, entries: &[Entry], journal: Journ
     if let Some(finding) = &finding {
         why.push(match &finding.topic {
             Topic::InitLost { .. } => "the host shows that the recorded init is gone".to_owned(),
+            Topic::FoundRunning { .. } => "the host shows it running although a clone holds it down".to_owned(),
             Topic::Passed | Topic::Standing | Topic::Decided(_) | Topic::Forgotten { .. } => {
                 format!("the host shows that it would be {}", standing_phrase(&finding.standing))
             }

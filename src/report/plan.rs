@@ -125,7 +125,7 @@ fn going_on(ctid: Ctid, wanted: &Wanted, life: &Life, finding: Option<crate::eng
             (_, Standing::Quarantined(found)) => {
                 return left(ctid, wanted, state, &standing_phrase(&finding.standing), next_commands(found.reason, ctid));
             }
-            (Topic::Passed | Topic::Standing | Topic::Decided(_) | Topic::Forgotten { .. }, _) => false,
+            (Topic::Passed | Topic::FoundRunning { .. } | Topic::Standing | Topic::Decided(_) | Topic::Forgotten { .. }, _) => false,
         },
         None => false,
     };
