@@ -1,0 +1,197 @@
+//! Which limits the kernel can keep here, and how LXC spells them: cgroup v1, v2, or some controllers in each.
+//!
+//! Apart because it is the one place that looks at the cgroup mounts. Not here: the rest of the configuration.
+//! Sources: `cgroups(7)`, the kernel's `cgroup-v1/memory.rst` and `cgroup-v2.rst`.
+
+use std::path::{Path, PathBuf};
+
+use crate::manifest::Resources;
+
+/// Where the controllers are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Controllers {
+    memory: Option<Version>,
+    /// Whether swap is accounted (`memsw` in v1, `memory.swap.max` in v2).
+    swap: bool,
+    cpu: Option<Version>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// The period over which processor time is counted, in microseconds; the kernel's default.
+const CPU_PERIOD_US: u64 = 100_000;
+const MIB: u64 = 1024 * 1024;
+
+/// All keys that [`Controllers::settings`] may write; others under `lxc.cgroup` are left alone.
+pub(crate) const LIMIT_KEYS: [&str; 7] = [
+    "lxc.cgroup.memory.limit_in_bytes",
+    "lxc.cgroup.memory.memsw.limit_in_bytes",
+    "lxc.cgroup2.memory.max",
+    "lxc.cgroup2.memory.swap.max",
+    "lxc.cgroup.cpu.cfs_period_us",
+    "lxc.cgroup.cpu.cfs_quota_us",
+    "lxc.cgroup2.cpu.max",
+];
+
+impl Controllers {
+    /// Looks at what is mounted. `mountinfo` is the text of `/proc/self/mountinfo`; `read` reads a file of a cgroup mount.
+    pub fn look(mountinfo: &str, read: impl Fn(&Path) -> Option<String>) -> Self {
+        let mounts: Vec<(&Path, &str, &str)> = mountinfo.lines().filter_map(parse_mount).collect();
+        let v1 = |name: &str| mounts.iter().find(|(_, kind, options)| *kind == "cgroup" && options.split(',').any(|option| option == name));
+        let v2 = mounts.iter().find(|(_, kind, _)| *kind == "cgroup2");
+        let v2_list = v2.and_then(|(point, ..)| read(&point.join("cgroup.controllers"))).unwrap_or_default();
+        let find = |name: &str| {
+            let in_v2 = || v2_list.split_ascii_whitespace().any(|found| found == name).then_some(Version::V2);
+            v1(name).map(|_| Version::V1).or_else(in_v2)
+        };
+        let memory = find("memory");
+        let swap = match memory {
+            Some(Version::V1) => v1("memory").is_some_and(|(point, ..)| read(&point.join("memory.memsw.limit_in_bytes")).is_some()),
+            // The root group has no such file; what is there says only that the kernel was built with swap.
+            Some(Version::V2) => read(Path::new("/proc/swaps")).is_some(),
+            None => false,
+        };
+        Self { memory, swap, cpu: find("cpu") }
+    }
+
+    /// Looks at this host.
+    pub fn of_this_host() -> Self {
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        Self::look(&mountinfo, |path| std::fs::read_to_string(path).ok())
+    }
+
+    /// The settings that bring `resources` about, in the order they must be made, and what cannot be kept here.
+    pub(crate) fn settings(self, resources: &Resources) -> (Vec<(&'static str, String)>, Vec<String>) {
+        let Resources { memory_mb, swap_mb, cores, disk_gb } = resources;
+        let (memory, swap) = (u64::from(*memory_mb) * MIB, u64::from(*swap_mb) * MIB);
+        let (mut settings, mut unenforced) = (Vec::new(), Vec::new());
+        match self.memory {
+            Some(Version::V1) => {
+                settings.push(("lxc.cgroup.memory.limit_in_bytes", memory.to_string()));
+                if self.swap {
+                    settings.push(("lxc.cgroup.memory.memsw.limit_in_bytes", (memory + swap).to_string()));
+                }
+            }
+            Some(Version::V2) => {
+                settings.push(("lxc.cgroup2.memory.max", memory.to_string()));
+                if self.swap {
+                    settings.push(("lxc.cgroup2.memory.swap.max", swap.to_string()));
+                }
+            }
+            None => unenforced.push("memory_mb without a memory controller".to_owned()),
+        }
+        if self.memory.is_some() && !self.swap {
+            unenforced.push("swap_mb without swap accounting".to_owned());
+        }
+        if let Some(cores) = cores {
+            let quota = u64::from(*cores) * CPU_PERIOD_US;
+            match self.cpu {
+                Some(Version::V1) => {
+                    settings.push(("lxc.cgroup.cpu.cfs_period_us", CPU_PERIOD_US.to_string()));
+                    settings.push(("lxc.cgroup.cpu.cfs_quota_us", quota.to_string()));
+                }
+                Some(Version::V2) => settings.push(("lxc.cgroup2.cpu.max", format!("{quota} {CPU_PERIOD_US}"))),
+                None => unenforced.push("cores without a cpu controller".to_owned()),
+            }
+        }
+        if disk_gb.is_some() {
+            unenforced.push("disk_gb on a directory".to_owned());
+        }
+        (settings, unenforced)
+    }
+}
+
+/// Thaws the v1 freezer groups of a container: a process frozen there does not even end when it is killed. In v2 it does.
+pub(crate) fn thaw(groups: &[(String, PathBuf)]) {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let freezer = |options: &str| options.split(',').any(|option| option == "freezer");
+    let Some((point, ..)) = mountinfo.lines().filter_map(parse_mount).find(|(_, kind, options)| *kind == "cgroup" && freezer(options))
+    else {
+        return;
+    };
+    let Some((_, group)) = groups.iter().find(|(controllers, _)| freezer(controllers)) else { return };
+    let payload = group.ancestors().filter(|group| group.to_string_lossy().contains("lxc.payload."));
+    for group in payload {
+        // A group that cannot be thawed is noticed when its process does not end.
+        let _ = std::fs::write(point.join(group.strip_prefix("/").unwrap_or(group)).join("freezer.state"), "THAWED");
+    }
+}
+
+/// Mount point, type and super block options of one line of `mountinfo` (`proc_pid_mountinfo(5)`).
+fn parse_mount(line: &str) -> Option<(&Path, &str, &str)> {
+    let (front, back) = line.split_once(" - ")?;
+    let mut back = back.split(' ');
+    Some((Path::new(front.split(' ').nth(4)?), back.next()?, back.nth(1)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1: &str = "30 24 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+                      31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+                      32 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+    const V2: &str = "32 24 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+    const RESOURCES: Resources = Resources { memory_mb: 256, swap_mb: 128, cores: Some(2), disk_gb: None };
+
+    #[track_caller]
+    fn check(mountinfo: &str, files: &[(&str, &str)], expected: &[(&str, &str)], unenforced: &[&str]) {
+        let read = |path: &Path| files.iter().find(|(name, _)| path == Path::new(name)).map(|(_, text)| (*text).to_owned());
+        let (settings, missing) = Controllers::look(mountinfo, read).settings(&RESOURCES);
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        assert_eq!(settings, expected);
+        assert_eq!(missing, unenforced);
+    }
+
+    #[test]
+    fn limits_are_spelled_for_the_version_that_has_the_controller() {
+        check(
+            V1,
+            &[("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", "0")],
+            &[
+                ("lxc.cgroup.memory.limit_in_bytes", "268435456"),
+                ("lxc.cgroup.memory.memsw.limit_in_bytes", "402653184"),
+                ("lxc.cgroup.cpu.cfs_period_us", "100000"),
+                ("lxc.cgroup.cpu.cfs_quota_us", "200000"),
+            ],
+            &[],
+        );
+        check(
+            V2,
+            &[("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu memory\n"), ("/proc/swaps", "")],
+            &[
+                ("lxc.cgroup2.memory.max", "268435456"),
+                ("lxc.cgroup2.memory.swap.max", "134217728"),
+                ("lxc.cgroup2.cpu.max", "200000 100000"),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_said() {
+        check(
+            V1,
+            &[],
+            &[
+                ("lxc.cgroup.memory.limit_in_bytes", "268435456"),
+                ("lxc.cgroup.cpu.cfs_period_us", "100000"),
+                ("lxc.cgroup.cpu.cfs_quota_us", "200000"),
+            ],
+            &["swap_mb without swap accounting"],
+        );
+        check("", &[], &[], &["memory_mb without a memory controller", "cores without a cpu controller"]);
+    }
+
+    #[test]
+    fn every_key_written_is_one_that_rewriting_replaces() {
+        for version in [Version::V1, Version::V2] {
+            let (settings, _) = Controllers { memory: Some(version), swap: true, cpu: Some(version) }.settings(&RESOURCES);
+            assert!(settings.iter().all(|(key, _)| LIMIT_KEYS.contains(key)), "{settings:?}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Small files and directory entries that survive a power cut.
+//!
+//! Apart so that no step invents its own order of write, sync and rename. Only for directories that root alone can write;
+//! trees of a container are [`super::inside`]'s.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+
+/// Puts `bytes` at `path` in one step: whoever looks sees the old file or the new one, also after a power cut.
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary =
+        path.with_file_name([b".phoenix-new-".as_slice(), path.file_name().unwrap_or_default().as_bytes()].concat().into_name());
+    match std::fs::remove_file(&temporary) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(&temporary, flags, Mode::from_raw_mode(mode))?);
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    sync_directory_of(path)
+}
+
+/// Makes the entries of `directory` durable.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Makes the entry of `path` durable.
+pub(crate) fn sync_directory_of(path: &Path) -> io::Result<()> {
+    sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Makes everything on the file system of `path` durable; cheaper for a tree than a sync per file.
+pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
+/// Moves `from` to `to` unless something is there already, durably.
+pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?;
+    sync_directory_of(to)
+}
+
+/// Reads a text of at most `limit` bytes; `None` if there is no such file. A link, a device or a longer file is an error.
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Option<String>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(limit + 1).read_to_string(&mut text)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {limit} bytes")));
+    }
+    Ok(Some(text))
+}
+
+trait IntoName {
+    fn into_name(self) -> std::ffi::OsString;
+}
+
+impl IntoName for Vec<u8> {
+    fn into_name(self) -> std::ffi::OsString {
+        std::os::unix::ffi::OsStringExt::from_vec(self)
+    }
+}

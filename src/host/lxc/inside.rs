@@ -1,0 +1,174 @@
+//! Small files inside a root file system, written from outside.
+//!
+//! The tree belongs to the container, which may be running and forging it: every path is resolved as the container itself
+//! would see it, without links and without leaving the file system. What is written is replaced by name, never opened.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Component, Path};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
+
+use crate::ids::{Hostname, IdKind, IdMap};
+
+/// A container's root file system as the host sees it: what the container mounts is not in the way.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    root: File,
+    /// The host's ids of the container's root.
+    uid: u32,
+    gid: u32,
+}
+
+/// The largest file of a template that is read to be changed.
+const READ_BYTES_MAX: u64 = 64 * 1024;
+
+impl Inside {
+    /// Opens a root file system. A map without a root inside has nobody to write for.
+    pub(crate) fn open(rootfs: &Path, idmap: &IdMap) -> io::Result<Self> {
+        let owner = |kind| idmap.to_host(kind, 0).ok_or_else(|| io::Error::other("the id map has no root"));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = File::from(rustix::fs::open(rootfs, flags, Mode::empty())?);
+        Ok(Self { root, uid: owner(IdKind::User)?, gid: owner(IdKind::Group)? })
+    }
+
+    /// Opens what is at `path`, relative to the root, for looking.
+    pub(crate) fn file(&self, path: &Path) -> io::Result<File> {
+        open_in_root(&self.root, path, OFlags::RDONLY | OFlags::NONBLOCK)
+    }
+
+    /// Reads a small regular file; `None` if there is none.
+    pub(crate) fn read(&self, path: &Path) -> io::Result<Option<String>> {
+        let file = match self.file(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        let mut text = Vec::new();
+        file.take(READ_BYTES_MAX).read_to_end(&mut text)?;
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Puts `bytes` at `path` whose directory exists, owned by the container's root. Whatever lies there, a link included, is
+    /// replaced by name.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        self.write_in(&self.directory(path.parent().unwrap_or(Path::new("")))?, name, bytes, mode)
+    }
+
+    /// As [`Self::write`], and makes the directories on the way.
+    pub(crate) fn write_below(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let mut directory = self.root.try_clone()?;
+        for part in path.parent().into_iter().flat_map(Path::components) {
+            if let Component::Normal(part) = part {
+                directory = self.directory_in(&directory, part)?;
+            }
+        }
+        self.write_in(&directory, name, bytes, mode)
+    }
+
+    /// The directory at `path`.
+    pub(crate) fn directory(&self, path: &Path) -> io::Result<File> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        open_in_root(&self.root, path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    fn directory_in(&self, at: &File, name: &OsStr) -> io::Result<File> {
+        match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {
+                rustix::fs::chownat(at, name, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)), AtFlags::SYMLINK_NOFOLLOW)?
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        open_in_root(at, Path::new(name), OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    fn write_in(&self, directory: &File, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let mut temporary = OsStr::new(".phoenix-new-").to_owned();
+        temporary.push(name);
+        match rustix::fs::unlinkat(directory, &temporary, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(directory, &temporary, flags, Mode::from_raw_mode(0o600))?);
+        file.write_all(bytes)?;
+        rustix::fs::fchown(&file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        Ok(rustix::fs::renameat(directory, &temporary, directory, name)?)
+    }
+}
+
+/// Opens `path` as a process whose root is `root` would, without links and without crossing into another file system.
+pub(crate) fn open_in_root(root: &File, path: &Path, flags: OFlags) -> io::Result<File> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    Ok(File::from(rustix::fs::openat2(root, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)?))
+}
+
+/// Tells a root file system its host name, where it has an `/etc`.
+pub(crate) fn set_hostname(inside: &Inside, hostname: &Hostname) -> io::Result<()> {
+    match inside.directory(Path::new("etc")) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let name = format!("{hostname}\n");
+    let hosts_path = Path::new("etc/hosts");
+    let old = inside.read(hosts_path)?.unwrap_or_else(|| "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n".to_owned());
+    let hosts = hosts_with(&old, hostname);
+    if inside.read(Path::new("etc/hostname"))?.as_deref() != Some(&name) {
+        inside.write(Path::new("etc/hostname"), name.as_bytes(), 0o644)?;
+    }
+    if inside.read(hosts_path)?.as_deref() != Some(&hosts) {
+        inside.write(hosts_path, hosts.as_bytes(), 0o644)?;
+    }
+    Ok(())
+}
+
+/// `127.0.1.1` is the address Debian gives to a host's own name; others are left alone.
+fn hosts_with(old: &str, hostname: &Hostname) -> String {
+    let short = hostname.as_str().split('.').next().unwrap_or_default();
+    let names = if short == hostname.as_str() { short.to_owned() } else { format!("{hostname} {short}") };
+    let kept = old.lines().filter(|line| line.split_ascii_whitespace().next() != Some("127.0.1.1"));
+    let mut text: String = kept.flat_map(|line| [line, "\n"]).collect();
+    text.push_str(&format!("127.0.1.1\t{names}\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_name_replaces_the_templates() {
+        let name: Hostname = "db.home".parse().expect("a host name");
+        assert_eq!(hosts_with("127.0.0.1 localhost\n127.0.1.1 debian\n", &name), "127.0.0.1 localhost\n127.0.1.1\tdb.home db\n");
+        let again = hosts_with(&hosts_with("", &name), &name);
+        assert_eq!(again, "127.0.1.1\tdb.home db\n");
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_never_followed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (root, out) = (place.path().join("root"), place.path().join("out"));
+        std::fs::create_dir_all(root.join("etc")).expect("a directory");
+        std::fs::write(&out, "host").expect("a file");
+        std::os::unix::fs::symlink(&out, root.join("etc/hostname")).expect("a link");
+        std::os::unix::fs::symlink(place.path(), root.join("var")).expect("a link");
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let inside = Inside { root: File::open(&root).expect("a directory"), uid, gid };
+        inside.write(Path::new("etc/hostname"), b"x", 0o644).expect("a write");
+        assert_eq!(std::fs::read_to_string(root.join("etc/hostname")).ok().as_deref(), Some("x"));
+        assert_eq!(std::fs::read_to_string(&out).ok().as_deref(), Some("host"));
+        assert!(inside.write(Path::new("var/x"), b"x", 0o644).is_err());
+        assert!(inside.write_below(Path::new("var/lib/x"), b"x", 0o644).is_err());
+        assert!(inside.write_below(Path::new("../x"), b"x", 0o644).is_err() || !place.path().join("x").exists());
+    }
+}

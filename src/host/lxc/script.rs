@@ -1,0 +1,150 @@
+//! Scripts and health checks inside a running container.
+//!
+//! The shim does the running; here is which script, with which environment, and what its end means.
+
+use std::path::PathBuf;
+
+use crate::ids::{IdKind, Step};
+use crate::machine::{Evidence, Failure, FailureClass, StepResult, WaitKind};
+use crate::manifest::{HealthCheck, Script};
+use crate::plan::Init;
+use crate::shim::{self, ContainerRef, JobResult, Secret, SecretError, Task, Variables};
+
+use super::act::{Act, Taken, chain, failed, output_of, tail};
+use super::inside::Inside;
+use super::life::init_lost;
+
+/// What a script or command gets as `PATH`, unless the manifest says otherwise.
+const INSIDE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Act<'_> {
+    pub(super) fn run_script(&self, init: &Init) -> Taken {
+        self.check_mark()?;
+        let script = self.script()?;
+        let held = self.hold(init)?;
+        let text =
+            script.text.clone().ok_or_else(|| failed(FailureClass::Permanent, "the script's text was not loaded from the journal"))?;
+        let (env, secrets) = shim::resolve(&script.env).map_err(|error| self.secret_missing(&error))?;
+        let env = self.base_environment().into_iter().chain(env).collect();
+        let task = Task::Script { container: self.container(), text, args: script.args.clone(), env };
+        let result = self.run(task, vec![self.host.layout.rootfs(self.intent().ctid)], secrets)?;
+        if !result.ending.is_success() && !held.is_alive() {
+            return Err(init_lost(init));
+        }
+        self.script_ended(script, &result)
+    }
+
+    /// What a script's result means, however it was come by.
+    pub(super) fn script_ended(&self, script: &Script, result: &JobResult) -> Taken {
+        self.keep_output(result);
+        let name = script.path.display();
+        self.expect_success(result, &format!("the script {name}"), None)?;
+        self.leave_note(script);
+        Ok(Evidence::Ran { script: script.digest, started: result.started, ended: result.ended, skipped: false })
+    }
+
+    pub(super) fn ask_health(&self, init: &Init) -> Taken {
+        self.check_mark()?;
+        let check = self.health_check()?;
+        let held = self.hold(init)?;
+        let mut asked = 0;
+        loop {
+            asked += 1;
+            let deadline = self.host.clock.moment().after(self.remaining_at_most(check.timeout));
+            let task = Task::Command { container: self.container(), argv: check.command.clone(), env: self.base_environment() };
+            let result = self.run_until(task, Vec::new(), Vec::new(), deadline)?;
+            if result.ending.is_success() {
+                return Ok(Evidence::Healthy { asked });
+            }
+            if !held.is_alive() {
+                return Err(init_lost(init));
+            }
+            if asked > check.retries || self.remaining().is_zero() || !result.undead.is_empty() {
+                return Err(unhealthy(check, asked, &result));
+            }
+            if held.ends_within(self.remaining_at_most(check.interval)) {
+                return Err(init_lost(init));
+            }
+        }
+    }
+
+    /// The script that the step names.
+    pub(super) fn script(&self) -> Taken<&Script> {
+        let spec = &self.effect.spec;
+        let found = match &self.intent().step.step {
+            Step::FeatureApply(name) => spec.features.iter().find(|feature| feature.name == *name).map(|feature| &feature.script),
+            Step::ApplicationRun => spec.application.as_ref(),
+            _ => None,
+        };
+        found.ok_or_else(|| failed(FailureClass::Permanent, format!("the spec has no script for {}", self.intent().step)))
+    }
+
+    fn health_check(&self) -> Taken<&HealthCheck> {
+        let found = match &self.intent().step.step {
+            Step::HealthCheck(name) => self.effect.spec.health.iter().find(|check| check.name == *name),
+            _ => None,
+        };
+        found.ok_or_else(|| failed(FailureClass::Permanent, format!("the spec has no health check for {}", self.intent().step)))
+    }
+
+    /// The running container as `lxc-attach` is told of it.
+    pub(super) fn container(&self) -> ContainerRef {
+        ContainerRef {
+            lxc_attach: self.host.programs.lxc_attach.clone(),
+            lxc_path: self.host.layout.path().to_owned(),
+            name: self.intent().ctid.to_string(),
+        }
+    }
+
+    /// What everything that runs inside gets; the manifest's own variables come over it.
+    pub(super) fn base_environment(&self) -> Variables {
+        let (ctid, hostname, fleet) = (self.intent().ctid, &self.effect.spec.hostname, &self.effect.mark.fleet);
+        [
+            ("PATH", INSIDE_PATH.to_owned()),
+            ("HOME", "/root".to_owned()),
+            ("container", "lxc".to_owned()),
+            ("PHOENIX_CTID", ctid.to_string()),
+            ("PHOENIX_HOSTNAME", hostname.to_string()),
+            ("PHOENIX_FLEET", fleet.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
+        .collect()
+    }
+
+    fn secret_missing(&self, error: &SecretError) -> Box<StepResult> {
+        let name = match error {
+            SecretError::File { path, .. } | SecretError::Unfit { path, .. } => path.display().to_string(),
+            SecretError::Env { name, .. } => name.clone(),
+        };
+        self.wait(WaitKind::Secret, name, chain(error))
+    }
+
+    /// Leaves a note inside that a lost journal can be rebuilt from. It is the container's to forge and proves nothing; failing
+    /// to write it is no failure of the step, whose result lies on the host.
+    fn leave_note(&self, script: &Script) {
+        let intent = self.intent();
+        if self.effect.spec.idmap.to_host(IdKind::User, 0).is_none() {
+            return;
+        }
+        let note = serde_json::json!({
+            "schema": 1,
+            "step": intent.step.to_string(),
+            "digest": script.digest.to_string(),
+            "ctid": intent.ctid.get(),
+            "incarnation": intent.incarnation.to_string(),
+            "epoch": self.epoch.get(),
+        });
+        let path = PathBuf::from(format!("var/lib/phoenix/{}.json", intent.step));
+        let _ = Inside::open(&self.host.layout.rootfs(intent.ctid), &self.effect.spec.idmap)
+            .and_then(|inside| inside.write_below(&path, format!("{note}\n").as_bytes(), 0o600));
+    }
+}
+
+fn unhealthy(check: &HealthCheck, asked: u32, result: &JobResult) -> Box<StepResult> {
+    let class = if result.undead.is_empty() { FailureClass::Transient } else { FailureClass::Undead };
+    let message = format!("health check {} failed {asked} times; run it inside to see why", check.name);
+    let status = Some(format!("{:?}", result.ending));
+    let tail = output_of(result).and_then(|output| output.kept).map(|kept| tail(&kept)).unwrap_or_default();
+    Box::new(StepResult::Failed(Failure { class, message, command: Some(check.command.join(" ")), status, tail }))
+}
