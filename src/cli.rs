@@ -33,7 +33,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use args::{Cli, Command, Globals, JournalCommand};
+use args::{Cli, Command, JournalCommand};
 use blame::{CliError, Exit};
 use screen::{Screen, say};
 use setting::Setting;

@@ -16,7 +16,7 @@ mod steps;
 mod table;
 mod ways;
 
-pub use event::{Event, event};
+pub use event::{Event, event, fact_text, standing_text};
 pub use explain::{Evidence, Explanation, LiveSight, explain, sight};
 pub use history::{Timeline, TimelineEntry};
 pub use plan::{ContainerPlan, FleetPlan, PlannedStep, plan};

@@ -168,6 +168,16 @@ pub(super) fn of_fact(fact: &Fact) -> Event {
     }
 }
 
+/// A fact in words, without the container's number.
+pub fn fact_text(fact: &Fact) -> String {
+    of_fact(fact).text
+}
+
+/// A standing in words, to stand after the container's number.
+pub fn standing_text(standing: &Standing) -> String {
+    one_line(&standing_phrase(standing))
+}
+
 /// `run.start`, `run.start (attempt 2)`.
 fn attempt_phrase(step: &str, attempt: u32) -> String {
     if attempt > 1 { format!("{step} (attempt {attempt})") } else { step.to_owned() }
