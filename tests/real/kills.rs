@@ -1,0 +1,188 @@
+//! SIGKILL of Phoenix alone, at random moments, again and again.
+//!
+//! Meanwhile `status` is asked all the time and held against the journal. Not here: kills of shims and children (`shims`).
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::fingerprint::check_same;
+use super::fleet::{FIVE_SCRIPTS, five};
+use super::ground::{Ground, containers_of, tell};
+use super::processes::{now, pause};
+
+/// Kills in one run of this test, unless `PHOENIX_TEST_KILLS` says otherwise.
+const KILLS: usize = 30;
+/// Status samples wanted over the whole test, unless there are fewer kills than [`KILLS`].
+const SAMPLES: usize = 1000;
+const PLACES: [u32; 5] = [0, 1, 2, 3, 4];
+
+/// Numbers from a seed (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let given = std::env::var("PHOENIX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or_else(|| getrandom::u64().expect("randomness"));
+        tell(&format!("PHOENIX_TEST_SEED={seed}"));
+        Self(seed)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit.max(1)
+    }
+}
+
+#[derive(Default)]
+struct Samples {
+    compared: AtomicUsize,
+    /// Those in which the journal moved on while `status` ran; they cannot be compared.
+    moved: AtomicUsize,
+    busy_ms: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Samples {
+    /// Asks `status` until it is told to stop, and compares each answer that a standing journal can be held against.
+    fn take(&self, ground: &Ground) {
+        while !self.stop.load(Ordering::Relaxed) {
+            if ground.journal().exists() {
+                self.take_one(ground);
+            } else {
+                pause(1);
+            }
+        }
+    }
+
+    fn take_one(&self, ground: &Ground) {
+        let before = ground.positions();
+        let from = now();
+        let said = ground.run(&["--json", "status"]);
+        let took = from.elapsed();
+        if ground.positions() != before {
+            self.moved.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let status: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.stdout));
+        check_status(&containers_of(&status), &before);
+        self.compared.fetch_add(1, Ordering::Relaxed);
+        self.busy_ms.fetch_add(usize::try_from(took.as_millis()).expect("small"), Ordering::Relaxed);
+    }
+}
+
+/// Each container stands in the status as its last committed entry says.
+#[track_caller]
+fn check_status(status: &[Value], positions: &[phoenix_journal::Position]) {
+    let containers: Vec<_> = positions.iter().filter(|position| position.key.machine == "container").collect();
+    assert_eq!(status.len(), containers.len(), "{status:#?}");
+    for position in containers {
+        let shown = status.iter().find(|one| one["ctid"].to_string() == position.key.stream).expect("every container is shown");
+        let told = (shown["state"].as_str(), shown["standing"].as_str(), shown["generation"].as_u64(), shown["step"].is_string());
+        let wanted = (Some(&*position.state), Some(&*position.standing), Some(position.generation));
+        assert_eq!((told.0, told.1, told.2), wanted, "{shown:#}");
+        assert!(told.3 || position.open_intent.is_none(), "a step is under way and not shown: {shown:#}");
+    }
+}
+
+#[test]
+fn phoenix_killed_at_random_moments_starts_each_script_exactly_once() {
+    let Some(ground) = Ground::new(4) else { return };
+    let kills_wanted = std::env::var("PHOENIX_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let mut dice = Dice::new();
+    five(&ground);
+    let from = now();
+    ground.up(0);
+    let whole = from.elapsed();
+    let wanted = ground.fingerprint(&PLACES);
+    ground.down(0);
+
+    let samples = Samples::default();
+    let (mut kills, mut rounds) = (0, 0);
+    std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| samples.take(&ground));
+        let stop = Stop(&samples.stop);
+        while kills < kills_wanted {
+            rounds += 1;
+            kills += round(&ground, &mut dice, whole, kills_wanted - kills);
+            let why = format!("round {rounds}, {kills} kills");
+            check_same(&ground.fingerprint(&PLACES), &wanted, &why);
+            for (place, script, step) in FIVE_SCRIPTS {
+                let starts = ground.starts(place, script);
+                assert_eq!(starts, 1, "{why}: {script} of {place} ({step}): {:#?}", ground.intents_of(place, step));
+            }
+            ground.invariant_journal_is_clean();
+            if kills < kills_wanted {
+                kills += kill_down(&ground, &mut dice);
+            }
+        }
+        while samples.compared.load(Ordering::Relaxed) < SAMPLES.min(SAMPLES * kills_wanted / KILLS) {
+            assert!(!sampler.is_finished(), "a sample went wrong");
+            pause(20);
+        }
+        drop(stop);
+    });
+    let (compared, moved) = (samples.compared.into_inner(), samples.moved.into_inner());
+    tell(&format!(
+        "{kills} kills of phoenix in {rounds} rounds (a run takes {whole:?}); {compared} status samples equal to the journal, {moved} \
+         not comparable; a status took {} ms",
+        samples.busy_ms.into_inner() / compared.max(1)
+    ));
+}
+
+/// Stops the sampler, also when the round panics.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// From nothing to done, with up to `most` kills in between; how many there were.
+fn round(ground: &Ground, dice: &mut Dice, whole: Duration, most: usize) -> usize {
+    let manifest = ground.path("fleet.json");
+    let mut arguments = vec!["up", manifest.to_str().expect("plain")];
+    let mut kills = 0;
+    while kills < most {
+        let mut phoenix = ground.start(&arguments);
+        // Short ones more often, so that a round sees several kills, and its beginning too.
+        let longest = u64::try_from(whole.as_millis()).expect("short") >> dice.below(4);
+        pause(dice.below(longest));
+        if phoenix.has_ended() {
+            let said = phoenix.wait();
+            assert_eq!(said.code, 0, "{}\n{}", said.stdout, said.stderr);
+            break;
+        }
+        phoenix.kill();
+        kills += 1;
+        // Killed before it had written anything, there is nothing to resume.
+        if !ground.positions_if_any().is_empty() {
+            arguments = vec!["resume"];
+        }
+    }
+    let said = ground.run(&arguments);
+    assert_eq!(said.code, 0, "{}\n{}", said.stdout, said.stderr);
+    kills
+}
+
+/// Takes all down with one kill on the way; a `resume` has to go on with the taking down.
+fn kill_down(ground: &Ground, dice: &mut Dice) -> usize {
+    let mut phoenix = ground.start(&["down", "--all", "--yes"]);
+    pause(dice.below(2500));
+    let in_time = !phoenix.has_ended();
+    phoenix.kill();
+    ground.down(0);
+    usize::from(in_time)
+}
+
+impl Ground {
+    fn positions_if_any(&self) -> Vec<phoenix_journal::Position> {
+        if self.journal().exists() { self.positions() } else { Vec::new() }
+    }
+}
