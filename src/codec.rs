@@ -19,6 +19,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod arbitrary;
 mod entry;
+mod headline;
 mod intent;
 mod mark;
 mod note;
@@ -29,4 +30,5 @@ mod tests;
 mod written;
 
 pub use entry::{CONTAINER, CodecError, RUN, SCHEMA_VERSION};
+pub use headline::Headline;
 pub use mark::{MarkError, mark_from_json, mark_to_json};

@@ -3,12 +3,14 @@
 //! Whoever calls [`up`], [`resume`] or [`down`] needs nothing else. [`Turner`] is the same loop without threads and clocks,
 //! for those who bring their own (the simulation does). Not here: what is done next (`engine`) and how (`host`).
 
+mod decide;
 mod opening;
 mod progress;
 mod run;
 mod turn;
 mod work;
 
+pub use decide::{Ask, DecideError, Decided, decide};
 pub use opening::{Lives, PlanError, Wanted, opening_up, run_opened};
 pub use progress::{Observer, Progress, Silent};
 pub use run::{Channel, Finished, RunError, Site, down, look, resume, up};

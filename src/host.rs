@@ -16,6 +16,8 @@ use crate::ids::{Ctid, Now};
 use crate::machine::{Report, Wait};
 use crate::plan::{Doubt, Effect, Observation};
 
+pub use crate::manifest::HostKind;
+
 /// A backend. All methods may block; they are called from worker threads, several at once for different containers.
 pub trait Host: Send + Sync {
     /// Which backend this is.
@@ -51,31 +53,6 @@ pub trait Host: Send + Sync {
 pub trait Watch: Sync {
     /// The call is still waiting, for this.
     fn waiting(&self, wait: Wait);
-}
-
-/// The backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostKind {
-    /// Plain LXC.
-    Lxc,
-    /// Proxmox VE.
-    Pct,
-    /// The simulator.
-    Sim,
-}
-
-impl HostKind {
-    /// All backends.
-    pub const ALL: [Self; 3] = [Self::Lxc, Self::Pct, Self::Sim];
-
-    /// The backend's name on the command line and in the journal.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lxc => "lxc",
-            Self::Pct => "pct",
-            Self::Sim => "sim",
-        }
-    }
 }
 
 /// What a journal belongs to: one kind of host, one node, one container directory on one device.

@@ -4,8 +4,10 @@
 
 mod account;
 mod schema;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use account::{Account, RunRecord, with_texts};
 pub use schema::SCHEMA;
+pub use snapshot::{Place, Snapshot};

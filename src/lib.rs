@@ -1,5 +1,6 @@
 //! Phoenix brings fleets of LXC containers from a manifest to running services.
 
+pub mod cli;
 pub mod codec;
 pub mod driver;
 pub mod engine;
@@ -10,4 +11,5 @@ pub mod machine;
 pub mod manifest;
 pub mod plan;
 pub mod rehearse;
+pub mod report;
 pub mod shim;

@@ -7,5 +7,5 @@ fn main() -> ExitCode {
     if let Some(code) = phoenix::shim::entry(std::env::args_os().nth(1).as_deref()) {
         return code;
     }
-    ExitCode::SUCCESS
+    phoenix::cli::main(std::env::args_os())
 }

@@ -2,6 +2,7 @@
 
 mod append;
 mod chain;
+mod copies;
 mod create;
 mod entry;
 mod error;
@@ -18,9 +19,11 @@ mod schema;
 mod sql;
 mod tables;
 mod verdict;
+mod verify;
 mod writer;
 
 pub use append::{Append, Refused};
+pub use copies::{backup, export, upgrade};
 pub use create::Journal;
 pub use entry::{Body, DONE, Draft, Entry, Position, Row, StreamKey, base_name};
 pub use error::JournalError;
@@ -31,4 +34,5 @@ pub use open::{Binding, WriterInfo};
 pub use reader::{EpochRow, Overview, Reader};
 pub use recorded::{Part, Record, Recorded, Replay};
 pub use schema::{Machine, Schema};
+pub use verify::{Finding, Report, verify};
 pub use writer::Writer;

@@ -26,10 +26,11 @@ impl Place {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             Some(_) | None => Path::new("."),
         };
-        let dir = dir.canonicalize().map_err(|source| match source.kind() == io::ErrorKind::NotFound {
-            true => JournalError::Missing { path: path.to_owned() },
-            false => io(source),
-        })?;
+        let found = dir.canonicalize();
+        if found.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Err(JournalError::Missing { path: path.to_owned() });
+        }
+        let dir = found.map_err(io)?;
         Ok(Self { main: dir.join(name), dir })
     }
 

@@ -62,6 +62,10 @@ pub struct Overview {
     pub open: Option<Arc<Entry>>,
     /// The entry since which the standing has its name.
     pub standing: Arc<Entry>,
+    /// When the state became what it is, in milliseconds since 1970.
+    pub state_at_ms: i64,
+    /// The declaration in force.
+    pub declared: Arc<Entry>,
 }
 
 impl Reader {
@@ -115,6 +119,11 @@ impl Reader {
             Bound::Unbounded => Seq::new(u64::MAX),
         };
         self.tables.entries(first, last, key)
+    }
+
+    /// The value that a writer kept under this key.
+    pub fn cache_get(&self, key: &str) -> Result<Option<String>, JournalError> {
+        self.tables.cache_get(key)
     }
 
     /// What was kept under this digest.

@@ -3,7 +3,6 @@
 //! Every function is one read transaction at most. Not here: opening and its checks (`open`), and anything that writes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -91,6 +90,11 @@ impl Tables {
         }
     }
 
+    pub(crate) fn cache_get(&self, key: &str) -> Result<Option<String>, JournalError> {
+        let row = self.conn.query_row("SELECT value FROM cache WHERE key = ?1", [key], |row| row.get(0));
+        row.optional().map_err(self.fail("look for a value"))
+    }
+
     /// Entries from `first` to `last`, both included, of one stream or of all, in order.
     pub(crate) fn entries(&self, first: Seq, last: Seq, key: Option<&StreamKey>) -> Result<Vec<Entry>, JournalError> {
         let bound = |seq: Seq| i64::try_from(seq.get()).unwrap_or(i64::MAX);
@@ -141,6 +145,8 @@ impl Tables {
         let positions = self.positions()?;
         let read = || -> rusqlite::Result<Vec<Overview>> {
             let mut statement = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE seq = ?1"))?;
+            let mut time = self.conn.prepare_cached("SELECT at_ms FROM entries WHERE seq = ?1")?;
+            let mut declaration = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE {DECLARATION}"))?;
             let mut one = |seq: Seq| statement.query_row([seq.get()], |row| self.entry(row)).map(Arc::new);
             let mut overviews = Vec::with_capacity(positions.len());
             for position in positions {
@@ -148,7 +154,19 @@ impl Tables {
                 let mut at = |seq: Seq| if seq == position.last_seq { Ok(Arc::clone(&last)) } else { one(seq) };
                 let open = position.open_intent.map(&mut at).transpose()?;
                 let standing = at(position.standing_seq)?;
-                overviews.push(Overview { position, last, open, standing });
+                let state_at_ms = match position.state_seq {
+                    seq if seq == last.seq => last.at_ms,
+                    seq if seq == standing.seq => standing.at_ms,
+                    seq => time.query_row([seq.get()], |row| row.get(0))?,
+                };
+                let declared = match last.body {
+                    Body::Declare => Arc::clone(&last),
+                    Body::Intent { .. } | Body::Outcome { .. } | Body::Note { .. } => {
+                        let key = (&position.key.machine, &position.key.stream, &position.life);
+                        declaration.query_row(key, |row| self.entry(row)).map(Arc::new)?
+                    }
+                };
+                overviews.push(Overview { position, last, open, standing, state_at_ms, declared });
             }
             Ok(overviews)
         };
@@ -161,6 +179,10 @@ impl Tables {
 /// The columns of `entries`, in the order that [`decode`] reads them.
 pub(crate) const COLUMNS: &str = "seq, epoch, machine, stream, life, generation, run, kind, step, attempt, deadline, digest, \
      intent_seq, result, topic, state, standing, payload, at_ms, prev_hash, hash";
+
+/// The newest declaration of a stream's life. Everything up to the number stands in the index, so that it is one step in it.
+const DECLARATION: &str = "machine = ?1 AND stream = ?2 AND life = ?3 AND step IS NULL AND kind = 'declare' AND attempt IS NULL \
+     ORDER BY seq DESC LIMIT 1";
 
 const POSITION: &str = "machine, stream, state, standing, life, generation, last_seq, open_intent, standing_seq, state_seq, ended";
 
@@ -210,9 +232,4 @@ fn decode(row: &SqlRow<'_>, names: &Names) -> rusqlite::Result<Row> {
 fn text<'row>(row: &'row SqlRow<'_>, index: usize) -> rusqlite::Result<&'row str> {
     let value: ValueRef<'row> = row.get_ref(index)?;
     value.as_str().map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, value.data_type(), error.into()))
-}
-
-/// All positions by key; for comparing.
-pub(crate) fn by_key<'a>(positions: impl IntoIterator<Item = &'a Position>) -> BTreeMap<&'a StreamKey, &'a Position> {
-    positions.into_iter().map(|position| (&position.key, position)).collect()
 }

@@ -97,9 +97,7 @@ impl Writer {
 
     /// The value kept under this key.
     pub fn cache_get(&self, key: &str) -> Result<Option<String>, JournalError> {
-        use rusqlite::OptionalExtension;
-        let row = self.tables.conn.query_row("SELECT value FROM cache WHERE key = ?1", [key], |row| row.get(0));
-        row.optional().map_err(self.tables.fail("look for a value"))
+        self.tables.cache_get(key)
     }
 
     fn read_tail(&self) -> Result<Tail, JournalError> {

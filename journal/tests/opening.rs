@@ -155,13 +155,13 @@ fn a_log_beside_an_empty_file_is_left_alone() {
 #[test]
 fn what_others_can_change_is_refused() {
     let made = made();
-    let mode = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
-    mode(made.dir.path(), 0o770);
+    let chmod = |path: &std::path::Path, bits| fs::set_permissions(path, fs::Permissions::from_mode(bits)).expect("chmod");
+    chmod(made.dir.path(), 0o770);
     assert!(matches!(Writer::open(&made.path, &SCHEMA, info()), Err(JournalError::InsecureDirectory { .. })));
-    mode(made.dir.path(), 0o700);
-    mode(&made.path, 0o602);
+    chmod(made.dir.path(), 0o700);
+    chmod(&made.path, 0o602);
     assert!(matches!(Writer::open(&made.path, &SCHEMA, info()), Err(JournalError::InsecureDirectory { .. })));
-    mode(&made.path, 0o600);
+    chmod(&made.path, 0o600);
     open(&made.path);
 }
 

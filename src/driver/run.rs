@@ -267,7 +267,7 @@ fn idle(
     }
 }
 
-fn open(site: &Site) -> Result<Writer, RunError> {
+pub(super) fn open(site: &Site) -> Result<Writer, RunError> {
     match Writer::open(&site.journal, &SCHEMA, site.writer.clone()) {
         Ok(writer) => {
             check_territory(site, &writer.binding()?)?;

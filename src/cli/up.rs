@@ -1,0 +1,129 @@
+//! `up`: brings a fleet to done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::driver::{Channel, Finished, Lives, Message, look, up};
+use crate::ids::{Ctid, FleetName};
+use crate::machine::{RunCommand, RunEnd};
+use crate::manifest::{Checked, Manifest, Spec, VolumeClaim, volume_conflicts};
+use crate::report::plain::count;
+use crate::report::summary;
+
+use super::args::UpArgs;
+use super::blame::{CliError, Exit};
+use super::progress::{Display, conclude};
+use super::screen::say;
+use super::setting::Setting;
+use super::signals;
+use super::templates::{Digested, digest};
+
+pub(super) fn run(setting: &Setting, args: &UpArgs) -> Result<Exit, CliError> {
+    let kind = setting.kind()?;
+    let manifest = setting.manifest(&args.manifest, kind)?;
+    let site = setting.site()?;
+    let known = look(&site)?;
+    let chosen = chosen(&manifest, &args.only)?;
+    let digested = digest(chosen, kind, known.as_ref().map(|(reader, _)| reader))?;
+    let lives = known.map(|(_, account)| account.lives).unwrap_or_default();
+    check_claims(manifest.fleet(), &digested, &lives)?;
+    for ctid in left_alone(&manifest, &lives) {
+        say(&format!("note: {ctid} is no longer in the manifest and is left alone; `phoenix down {ctid}` destroys it\n"));
+    }
+    let channel = Channel::new();
+    signals::forward(channel.sender.clone(), || Message::Stop);
+    let mut display = Display::new(setting.screen, setting.globals.json, site.host.clone());
+    let finished = up(&site, manifest.fleet(), &digested.wanted, args.jobs.jobs, &channel, &mut display);
+    display.finish();
+    let finished = finished?;
+    if finished.run.is_some() {
+        digested.keep(&site);
+    }
+    conclude_run(setting, &site, RunCommand::Up, &finished)
+}
+
+/// The summary of a run, and the exit code that its end means.
+pub(super) fn conclude_run(
+    setting: &Setting,
+    site: &crate::driver::Site,
+    command: RunCommand,
+    finished: &Finished,
+) -> Result<Exit, CliError> {
+    let lives = look(site)?.map(|(_, account)| account.lives).unwrap_or_default();
+    conclude(setting.globals.json, &summary(command, finished, &lives).text(setting.screen.out))?;
+    Ok(match finished.end {
+        RunEnd::Done => Exit::Well,
+        RunEnd::Failed => Exit::NotThere,
+        RunEnd::Interrupted => Exit::Interrupted,
+    })
+}
+
+/// The containers asked for, with everything they depend on; all of them if none is named.
+pub(super) fn chosen<'a>(manifest: &'a Manifest<Checked>, only: &[Ctid]) -> Result<Vec<&'a Spec>, CliError> {
+    let all = manifest.containers();
+    if only.is_empty() {
+        return Ok(all.values().collect());
+    }
+    let missing: Vec<String> = only.iter().filter(|ctid| !all.contains_key(ctid)).map(ToString::to_string).collect();
+    if !missing.is_empty() {
+        let what = format!("the manifest has no container {}; it has {}", missing.join(", "), count(all.len(), "container"));
+        return Err(CliError::Usage { what, next: None });
+    }
+    let (mut wanted, mut open) = (BTreeSet::new(), only.to_vec());
+    while let Some(ctid) = open.pop() {
+        if wanted.insert(ctid) {
+            open.extend(all.get(&ctid).into_iter().flat_map(|spec| spec.depends_on.iter().copied()));
+        }
+    }
+    Ok(wanted.iter().filter_map(|ctid| all.get(ctid)).collect())
+}
+
+/// Containers of this fleet that may exist and that the manifest no longer has.
+pub(super) fn left_alone(manifest: &Manifest<Checked>, lives: &Lives) -> Vec<Ctid> {
+    let ours = lives.iter().filter_map(|(&ctid, life)| life.as_ref().ok().map(|life| (ctid, life)));
+    ours.filter(|(ctid, life)| life.fleet == *manifest.fleet() && life.may_exist() && !manifest.containers().contains_key(ctid))
+        .map(|(ctid, _)| ctid)
+        .collect()
+}
+
+/// Refuses a directory that another fleet of this journal wants to belong to somebody else.
+pub(super) fn check_claims(fleet: &FleetName, digested: &Digested, lives: &Lives) -> Result<(), CliError> {
+    let ours = digested.wanted.values().flat_map(|wanted| wanted.spec.volume_claims(fleet));
+    let others = lives.values().flatten().filter(|life| life.may_exist() && !digested.wanted.contains_key(&life.ctid()));
+    let claims: Vec<VolumeClaim> = ours.chain(others.flat_map(|life| life.spec.volume_claims(&life.fleet))).collect();
+    let conflicts: BTreeMap<String, ()> = volume_conflicts(&claims).into_iter().map(|(one, other)| (conflict(one, other), ())).collect();
+    match conflicts.into_keys().collect::<Vec<_>>() {
+        none if none.is_empty() => Ok(()),
+        some => Err(CliError::Usage { what: some.join("; "), next: None }),
+    }
+}
+
+fn conflict(one: &VolumeClaim, other: &VolumeClaim) -> String {
+    let claim = |claim: &VolumeClaim| {
+        let VolumeClaim { fleet, ctid, volume, source, owner } = claim;
+        format!("volume {volume} of container {ctid} (fleet {fleet}) wants {} to belong to {owner} on the host", source.display())
+    };
+    format!("{}, but {}", claim(one), claim(other))
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_names_both_sides() {
+        let claim = |fleet: &str, ctid: u32, uid: u32| VolumeClaim {
+            fleet: fleet.parse().expect("a name"),
+            ctid: Ctid::new(ctid).expect("in range"),
+            volume: "media".parse().expect("a name"),
+            source: "/srv/media".into(),
+            owner: crate::manifest::HostOwner { uid, gid: uid },
+        };
+        let text = conflict(&claim("a", 101, 101_000), &claim("b", 201, 5));
+        assert_eq!(
+            text,
+            "volume media of container 101 (fleet a) wants /srv/media to belong to 101000:101000 on the host, \
+             but volume media of container 201 (fleet b) wants /srv/media to belong to 5:5 on the host"
+        );
+    }
+}
