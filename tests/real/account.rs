@@ -4,9 +4,9 @@
 //! it. Not here: writing, which Phoenix alone does.
 
 use phoenix::journal::SCHEMA;
-use phoenix::machine::{Fact, StepResult};
+use phoenix::machine::Fact;
 use phoenix::plan::{Intent, Reason};
-use phoenix_journal::{Body, Entry, Position, Reader, Seq};
+use phoenix_journal::{Body, Entry, Position, Reader};
 
 use super::ground::Ground;
 
@@ -24,31 +24,22 @@ impl Ground {
         self.reader().positions().expect("positions")
     }
 
-    pub(crate) fn intents(&self) -> Vec<(Seq, Intent)> {
-        let facts = self.entries().into_iter().filter_map(|entry| Some((entry.seq, entry.mint::<Fact>().ok()?.into_inner())));
-        let intents = facts.filter_map(|(seq, fact)| match fact {
-            Fact::Intended(intent, _) => Some((seq, *intent)),
+    fn intents(&self) -> Vec<Intent> {
+        let facts = self.entries().into_iter().filter_map(|entry| Some(entry.mint::<Fact>().ok()?.into_inner()));
+        let intents = facts.filter_map(|fact| match fact {
+            Fact::Intended(intent, _) => Some(*intent),
             Fact::Declared(_) | Fact::Outcome(_) | Fact::Noted(_) | Fact::RunOpened(_) | Fact::RunClosed(_) => None,
         });
         intents.collect()
     }
 
-    /// The intents of a step of a container, in order.
+    /// The intents of a step of the container that is there now, in order.
     pub(crate) fn intents_of(&self, place: u32, step: &str) -> Vec<Intent> {
         let ctid = self.ctid(place);
-        let named = |intent: &Intent| intent.ctid.get() == ctid && intent.step.to_string() == step;
-        self.intents().into_iter().map(|(_, intent)| intent).filter(named).collect()
-    }
-
-    /// The outcomes of a step of a container, in order.
-    pub(crate) fn outcomes_of(&self, place: u32, step: &str) -> Vec<StepResult> {
-        let ctid = self.ctid(place);
-        let facts = self.entries().into_iter().filter_map(|entry| Some(entry.mint::<Fact>().ok()?.into_inner()));
-        let outcomes = facts.filter_map(|fact| match fact {
-            Fact::Outcome(outcome) if outcome.ctid.get() == ctid && outcome.step.to_string() == step => Some(outcome.result),
-            Fact::Declared(_) | Fact::Outcome(_) | Fact::Intended(..) | Fact::Noted(_) | Fact::RunOpened(_) | Fact::RunClosed(_) => None,
-        });
-        outcomes.collect()
+        let mut intents: Vec<Intent> = self.intents().into_iter().filter(|intent| intent.ctid.get() == ctid).collect();
+        let life = intents.last().map(|intent| intent.incarnation);
+        intents.retain(|intent| Some(intent.incarnation) == life && intent.step.to_string() == step);
+        intents
     }
 
     /// The step of a container that was begun and has no outcome.
@@ -69,9 +60,7 @@ impl Ground {
     /// Every start of a script beyond the first is one that the journal gives a reason for, in the container that is there now.
     #[track_caller]
     pub(crate) fn invariant_starts_are_explained(&self, place: u32, script: &str, step: &str) {
-        let intents = self.intents_of(place, step);
-        let life = intents.last().map(|intent| intent.incarnation).expect("it was begun");
-        let reasons: Vec<Reason> = intents.into_iter().filter(|intent| intent.incarnation == life).map(|intent| intent.reason).collect();
+        let reasons: Vec<Reason> = self.intents_of(place, step).into_iter().map(|intent| intent.reason).collect();
         check_explained(script, self.starts(place, script), &reasons);
     }
 

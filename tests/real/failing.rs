@@ -23,9 +23,9 @@ fn a_failing_script_is_told_in_full_and_a_mended_one_goes_on_from_there() {
     let said = ground.up(1);
     let ctid = ground.ctid(0).to_string();
     for wanted in [ctid.as_str(), "feature.apply[flaky]", "7", "the disk", "is missing", "phoenix "] {
-        assert!(said.stderr.contains(wanted), "{wanted:?} is not said:\n{}", said.stderr);
+        assert!(said.all().contains(wanted), "{wanted:?} is not said:\n{}", said.all());
     }
-    assert!(!said.stderr.contains('\u{1b}'), "control characters of a script reach the terminal: {:?}", said.stderr);
+    assert!(!said.all().contains('\u{1b}'), "control characters of a script reach the terminal: {:?}", said.all());
 
     let status = ground.status();
     assert_eq!((status[0]["state"].as_str(), status[0]["standing"].as_str()), (Some("running"), Some("failed")), "{status:#?}");

@@ -40,6 +40,13 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
+impl Said {
+    /// All that it said.
+    pub(crate) fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
 /// Phoenix at work. Killed if dropped.
 pub(crate) struct Working {
     child: Child,

@@ -35,7 +35,7 @@ impl Process {
 
     /// Whether it is one of our shims.
     pub(crate) fn is_shim(&self) -> bool {
-        self.argv.iter().skip(1).any(|word| word.starts_with("__shim"))
+        self.argv.get(1).is_some_and(|word| word.starts_with("__shim"))
     }
 
     /// Whether it carries a command or a script into a container.

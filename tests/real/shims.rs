@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::fleet::{Fleet, wait_for_gate};
 use super::ground::{Ground, Working};
-use super::processes::{Process, pause, until};
+use super::processes::{Process, all, pause, until};
 use super::template::{Extra, packed};
 
 /// Who is killed.
@@ -23,12 +23,11 @@ enum Victim {
 
 const VICTIMS: [Victim; 3] = [Victim::Shim, Victim::Child, Victim::ShimAndPhoenix];
 
-/// Whatever is left of the step's shim and its children.
-fn shim(ground: &Ground) -> Option<(Process, Vec<Process>)> {
-    let all = ground.processes();
-    let shim = all.iter().find(|one| one.is_shim())?.clone();
-    let children = all.into_iter().filter(|one| one.parent == shim.pid).collect();
-    Some((shim, children))
+/// The living shim of a step and its children. Shims say in their arguments whose they are.
+fn shim(ground: &Ground, place: u32, step: &str) -> Option<(Process, Vec<Process>)> {
+    let (all, ctid) = (all(), ground.ctid(place).to_string());
+    let shim = all.iter().find(|one| one.is_shim() && one.argv.get(2) == Some(&ctid) && one.argv.get(3).is_some_and(|named| named == step))?;
+    Some((shim.clone(), all.iter().filter(|one| one.parent == shim.pid).cloned().collect()))
 }
 
 /// Kills the victim as soon as the step is under way and its processes are there, then brings the fleet to its end.
@@ -36,10 +35,7 @@ fn strike(ground: &Ground, place: u32, step: &str, victim: Victim) -> Working {
     let manifest = ground.path("fleet.json");
     let phoenix = ground.start(&["up", manifest.to_str().expect("plain")]);
     until(step, || {
-        if ground.open_step(place).as_deref() != Some(step) {
-            return None;
-        }
-        let (shim, children) = shim(ground)?;
+        let (shim, children) = shim(ground, place, step)?;
         match victim {
             Victim::Shim => shim.kill(),
             Victim::Child => children.first()?.kill(),
@@ -98,6 +94,8 @@ fn a_container_starts_whoever_is_killed_while_it_starts() {
     }
 }
 
+/// The step of the script that waits for a gate.
+const GATED: &str = "feature.apply[gated]";
 /// A script whose starts show when they overlap: it notes begin and end with its process id.
 const EXCLUSIVE: &str = "mkdir /running || echo overlap >>/overlaps; ";
 
@@ -119,10 +117,10 @@ fn completions(ground: &Ground) -> usize {
 
 #[track_caller]
 fn check_script(ground: &Ground, starts: usize) {
-    assert_eq!(ground.starts(0, "gated"), starts, "{:#?}", ground.intents_of(0, "feature.apply[gated]"));
+    assert_eq!(ground.starts(0, "gated"), starts, "{:#?}", ground.intents_of(0, GATED));
     assert_eq!(ground.starts(0, "before"), 1, "what had succeeded is not repeated");
     assert!(!ground.rootfs(0).join("overlaps").exists(), "two starts overlapped");
-    ground.invariant_starts_are_explained(0, "gated", "feature.apply[gated]");
+    ground.invariant_starts_are_explained(0, "gated", GATED);
     ground.invariant_journal_is_clean();
 }
 
@@ -151,11 +149,11 @@ fn a_script_goes_on_and_is_started_once_when_phoenix_alone_is_killed() {
     until("the script's start", || (ground.starts(0, "gated") == 1).then_some(()));
     phoenix.kill();
     ground.open_gate(0, "go");
-    until("the shim's end", || shim(&ground).is_none().then_some(()));
+    until("the shim's end", || shim(&ground, 0, GATED).is_none().then_some(()));
     ground.resume(0);
     check_script(&ground, 1);
     assert_eq!(completions(&ground), 1);
-    assert_eq!(ground.intents_of(0, "feature.apply[gated]").len(), 1, "its result was taken; it was not begun again");
+    assert_eq!(ground.intents_of(0, GATED).len(), 1, "its result was taken; it was not begun again");
 }
 
 #[test]
@@ -200,7 +198,7 @@ fn a_script_without_its_shim_is_never_run_beside_a_second_start() {
         check_script(&ground, starts);
         assert_eq!(completions(&ground), starts, "both: {both}: the first went on to its end, the second is recorded");
         if starts == 2 {
-            let reasons: Vec<_> = ground.intents_of(0, "feature.apply[gated]").into_iter().map(|intent| intent.reason).collect();
+            let reasons: Vec<_> = ground.intents_of(0, GATED).into_iter().map(|intent| intent.reason).collect();
             assert!(!reasons.iter().skip(1).any(|reason| *reason == Reason::First), "{reasons:?}");
         }
     }
@@ -220,8 +218,8 @@ fn a_script_that_is_killed_itself_has_failed_and_is_retried_within_its_budget() 
     let said = phoenix.wait();
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!((ground.starts(0, "gated"), completions(&ground)), (2, 1));
-    ground.invariant_starts_are_explained(0, "gated", "feature.apply[gated]");
-    let reasons: Vec<_> = ground.intents_of(0, "feature.apply[gated]").into_iter().map(|intent| intent.reason).collect();
+    ground.invariant_starts_are_explained(0, "gated", GATED);
+    let reasons: Vec<_> = ground.intents_of(0, GATED).into_iter().map(|intent| intent.reason).collect();
     assert!(matches!(reasons.as_slice(), [Reason::First, Reason::Retry { .. }]), "{reasons:?}");
 }
 
@@ -254,7 +252,7 @@ fn strike_script(ground: &Ground, victim: impl Fn(&Process, &[Process]) -> Optio
     let phoenix = ground.start(&["up", manifest.to_str().expect("plain")]);
     until("the script's start", || (ground.starts(0, "gated") == 1).then_some(()));
     let victim = until("the victim", || {
-        let (shim, children) = shim(ground)?;
+        let (shim, children) = shim(ground, 0, GATED)?;
         victim(&shim, &children)
     });
     victim.kill();
