@@ -94,6 +94,6 @@ fn a_strangers_container_is_not_touched_and_holds_up_only_who_needs_it() {
     }
     assert_eq!(ground.inside(1, &["hostname"]), (0, "stranger\n".to_owned()));
     let status = ground.status();
-    assert!(status.iter().all(|one| one["down"] == Value::Bool(true)), "{status:#?}");
+    assert!(status.iter().all(|one| one["state"] == "declared" && one["quarantined"] == Value::Null), "{status:#?}");
     ground.invariant_journal_is_clean();
 }
