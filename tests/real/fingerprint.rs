@@ -80,6 +80,9 @@ fn tree(path: &Path, name: &str, found: &mut Fingerprint) {
     }
 }
 
+/// How many differences are said; of a container that is missing every file is one.
+const DIFFERENCES_SAID_MAX: usize = 20;
+
 /// Both must be the same; what is not is said.
 #[track_caller]
 pub(crate) fn check_same(found: &Fingerprint, wanted: &Fingerprint, why: &str) {
@@ -89,5 +92,7 @@ pub(crate) fn check_same(found: &Fingerprint, wanted: &Fingerprint, why: &str) {
         .map(|key| format!("{key}: found {:?}, wanted {:?}", found.get(key), wanted.get(key)))
         .collect();
     differences.dedup();
-    assert!(differences.is_empty(), "{why}:\n{}", differences.join("\n"));
+    let all = differences.len();
+    differences.truncate(DIFFERENCES_SAID_MAX);
+    assert!(differences.is_empty(), "{why}: {all} differences:\n{}", differences.join("\n"));
 }

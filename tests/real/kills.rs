@@ -161,6 +161,7 @@ impl Drop for Stop<'_> {
 fn round(ground: &Ground, dice: &mut Dice, whole: Duration, most: usize) -> usize {
     let manifest = ground.path("fleet.json");
     let mut arguments = vec!["up", manifest.to_str().expect("plain")];
+    let rows = ground.entries().len();
     let mut kills = 0;
     while kills < most {
         let mut phoenix = ground.start(&arguments);
@@ -174,8 +175,8 @@ fn round(ground: &Ground, dice: &mut Dice, whole: Duration, most: usize) -> usiz
         }
         phoenix.kill();
         kills += 1;
-        // Killed before it had written anything, there is nothing to resume.
-        if !ground.positions_if_any().is_empty() {
+        // Killed before its run was recorded, there is nothing to resume.
+        if ground.entries().len() > rows {
             arguments = vec!["resume"];
         }
     }
@@ -192,10 +193,4 @@ fn kill_down(ground: &Ground, dice: &mut Dice) -> usize {
     phoenix.kill();
     ground.down(0);
     usize::from(in_time)
-}
-
-impl Ground {
-    fn positions_if_any(&self) -> Vec<Position> {
-        if self.journal().exists() { self.positions() } else { Vec::new() }
-    }
 }
