@@ -228,13 +228,14 @@ impl Drop for Ground {
         if std::thread::panicking() && std::env::var_os("PHOENIX_TEST_KEEP").is_some() {
             self.directory.disable_cleanup(true);
         }
-        processes::end_belonging(&self.directories());
+        let left = processes::end_belonging(&self.directories());
         for entry in fs::read_dir(self.path("lxc")).into_iter().flatten().flatten() {
             remove_cgroups(&entry.file_name().to_string_lossy());
         }
         for mount in self.mounts.drain(..) {
             let _ = host_command(Path::new("umount")).arg("-l").arg(mount).status();
         }
+        assert!(left.is_empty() || std::thread::panicking(), "these do not end: {left:#?}");
     }
 }
 

@@ -11,7 +11,7 @@ use phoenix_journal::{Body, Position};
 use serde_json::Value;
 
 use super::fingerprint::check_same;
-use super::fleet::{FIVE_SCRIPTS, five};
+use super::fleet::{FIVE_SCRIPTS, paced_five};
 use super::ground::{Ground, containers_of, tell};
 use super::processes::{now, pause};
 
@@ -112,7 +112,7 @@ fn phoenix_killed_at_random_moments_starts_each_script_exactly_once() {
     let Some(ground) = Ground::new(4) else { return };
     let kills_wanted = std::env::var("PHOENIX_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     let mut dice = Dice::new();
-    five(&ground);
+    paced_five(&ground, 0.3);
     let from = now();
     ground.up(0);
     let whole = from.elapsed();

@@ -146,8 +146,9 @@ fn down_takes_away_what_is_ours_and_nothing_else() {
     for place in 0..5 {
         assert_eq!(cgroups(place), "", "of {place}");
     }
-    let results = ground.path("journal").join("results");
-    assert!(!results.exists() || fs::read_dir(results).expect("a directory").next().is_none(), "no result is kept");
+    let kept: Vec<_> = [ground.path("journal"), ground.runtime().to_owned()].iter().flat_map(|path| files_of(path)).collect();
+    let kept: Vec<_> = kept.iter().filter(|(name, ..)| [".json", ".out", ".shim"].iter().any(|end| name.ends_with(end))).collect();
+    assert!(kept.is_empty(), "results are kept: {kept:?}");
     ground.down(0);
     ground.invariant_journal_is_clean();
 
