@@ -94,7 +94,10 @@ pub(crate) fn paced_five(ground: &Ground, script_seconds: f32) {
     let pace = format!("sleep {script_seconds}; ");
     let base = ground.script("base", &format!("{pace}echo installed >/etc/base"));
     let tool = ground.script("tool", &format!("{pace}echo \"$GREETING $1\" >/etc/tool; echo tool is in"));
-    let write = ground.script("write", &format!("{pace}echo from $PHOENIX_CTID >/srv/media/from-$PHOENIX_CTID && chmod 600 /srv/media/from-$PHOENIX_CTID"));
+    let write = ground.script(
+        "write",
+        &format!("{pace}echo from $PHOENIX_CTID >/srv/media/from-$PHOENIX_CTID && chmod 600 /srv/media/from-$PHOENIX_CTID"),
+    );
     let app = ground.script("app", &format!("{pace}echo ready >/run/app"));
     Fleet::new(ground)
         .volume("media", json!({ "owner": { "uid": 1000, "gid": 1000 }, "mode": "0775" }))

@@ -51,7 +51,11 @@ fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room
         let manifest = ground.path("fleet.json");
         let command = if ground.journal().exists() && !ground.entries().is_empty() { "resume" } else { "up" };
         let said = if command == "up" { ground.run(&["up", manifest.to_str().expect("plain")]) } else { ground.run(&["resume"]) };
-        super::ground::tell(&format!("{left_kb} KiB left: {command} ended with {}: {}", said.code, said.stderr.lines().last().unwrap_or_default()));
+        super::ground::tell(&format!(
+            "{left_kb} KiB left: {command} ended with {}: {}",
+            said.code,
+            said.stderr.lines().last().unwrap_or_default()
+        ));
         std::fs::remove_file(&filler).expect("removed");
         if said.code == 0 {
             break;

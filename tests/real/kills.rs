@@ -21,7 +21,7 @@ const KILLS: usize = 30;
 const SAMPLES: usize = 1000;
 const PLACES: [u32; 5] = [0, 1, 2, 3, 4];
 
-/// Numbers from a seed (SplitMix64).
+/// Numbers from a seed (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
@@ -122,11 +122,11 @@ fn phoenix_killed_at_random_moments_starts_each_script_exactly_once() {
     let samples = Samples::default();
     let (mut kills, mut rounds) = (0, 0);
     std::thread::scope(|scope| {
-        let samplers = [(); 2].map(|()| scope.spawn(|| samples.take(&ground)));
+        let askers = [(); 2].map(|()| scope.spawn(|| samples.take(&ground)));
         let stop = Stop(&samples.stop);
         let samples_wanted = SAMPLES.min(SAMPLES * kills_wanted / KILLS);
         while kills < kills_wanted || samples.compared.load(Ordering::Relaxed) < samples_wanted {
-            assert!(!samplers.iter().any(ScopedJoinHandle::is_finished), "a sample went wrong");
+            assert!(!askers.iter().any(ScopedJoinHandle::is_finished), "a sample went wrong");
             rounds += 1;
             kills += round(&ground, &mut dice, whole, kills_wanted.saturating_sub(kills).max(1));
             let why = format!("round {rounds}, {kills} kills");
