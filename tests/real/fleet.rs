@@ -86,10 +86,19 @@ pub(crate) fn wait_for_gate(gate: &str) -> String {
 
 /// Five containers that use what a fleet can: a base, its clone, two that share a directory, and one with everything after.
 pub(crate) fn five(ground: &Ground) {
-    let base = ground.script("base", "echo installed >/etc/base");
-    let tool = ground.script("tool", "echo \"$GREETING $1\" >/etc/tool; echo tool is in");
-    let write = ground.script("write", "echo from $PHOENIX_CTID >/srv/media/from-$PHOENIX_CTID && chmod 600 /srv/media/from-$PHOENIX_CTID");
-    let app = ground.script("app", "echo ready >/run/app");
+    paced_five(ground, 0.0);
+}
+
+/// The same with scripts that take their time, so that crashes find them at work.
+pub(crate) fn paced_five(ground: &Ground, script_seconds: f32) {
+    let pace = format!("sleep {script_seconds}; ");
+    let base = ground.script("base", &format!("{pace}echo installed >/etc/base"));
+    let tool = ground.script("tool", &format!("{pace}echo \"$GREETING $1\" >/etc/tool; echo tool is in"));
+    let write = ground.script(
+        "write",
+        &format!("{pace}echo from $PHOENIX_CTID >/srv/media/from-$PHOENIX_CTID && chmod 600 /srv/media/from-$PHOENIX_CTID"),
+    );
+    let app = ground.script("app", &format!("{pace}echo ready >/run/app"));
     Fleet::new(ground)
         .volume("media", json!({ "owner": { "uid": 1000, "gid": 1000 }, "mode": "0775" }))
         .container(0, json!({ "features": [base] }))

@@ -57,7 +57,11 @@ fn check_aside(ground: &Ground) {
     for place in [2, 4] {
         let waits = by(place);
         assert_ne!(waits["state"], "done", "{waits:#}");
-        assert_eq!((waits["waiting_for"]["kind"].as_str(), &waits["waiting_for"]["ctid"]), (Some("dependency"), &json!(ground.ctid(1))), "{waits:#}");
+        assert_eq!(
+            (waits["waiting_for"]["kind"].as_str(), &waits["waiting_for"]["ctid"]),
+            (Some("dependency"), &json!(ground.ctid(1))),
+            "{waits:#}"
+        );
     }
 }
 

@@ -43,7 +43,7 @@ fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room
     Fleet::new(&ground).container(4, json!({ "features": [once] })).write();
     let filler = ground.path("journal/filler");
     // Leaves room for a journal and its reserve, and not for much of a run.
-    for left_kb in [64, 512, 1024, 2048, 3072, 4096, 6144] {
+    for left_kb in [64, 6144, 8300, 8500, 8800, 9300, 10240] {
         let path = ground.path("journal");
         let free = free_kb(path.to_str().expect("plain"));
         let filler_kb = free.saturating_sub(left_kb);
@@ -51,7 +51,11 @@ fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room
         let manifest = ground.path("fleet.json");
         let command = if ground.journal().exists() && !ground.entries().is_empty() { "resume" } else { "up" };
         let said = if command == "up" { ground.run(&["up", manifest.to_str().expect("plain")]) } else { ground.run(&["resume"]) };
-        super::ground::tell(&format!("{left_kb} KiB left: {command} ended with {}: {}", said.code, said.stderr.lines().last().unwrap_or_default()));
+        super::ground::tell(&format!(
+            "{left_kb} KiB left: {command} ended with {}: {}",
+            said.code,
+            said.stderr.lines().last().unwrap_or_default()
+        ));
         std::fs::remove_file(&filler).expect("removed");
         if said.code == 0 {
             break;

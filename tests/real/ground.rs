@@ -67,7 +67,13 @@ impl Ground {
         fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).expect("a mode");
         let memory = Path::new("/dev/shm");
         let runtime = tempfile::Builder::new().prefix("phoenix-real-").tempdir_in(if memory.is_dir() { memory } else { directory.path() });
-        let ground = Self { directory, runtime: runtime.expect("a directory"), base: 900_300 + 5 * number, calls: AtomicU32::new(0), mounts: Vec::new() };
+        let ground = Self {
+            directory,
+            runtime: runtime.expect("a directory"),
+            base: 900_300 + 5 * number,
+            calls: AtomicU32::new(0),
+            mounts: Vec::new(),
+        };
         for name in ["lxc", "srv", "journal", "said", "scripts"] {
             fs::create_dir(ground.path(name)).expect("a directory");
             let mode = if name == "journal" { 0o700 } else { 0o755 };
@@ -228,13 +234,14 @@ impl Drop for Ground {
         if std::thread::panicking() && std::env::var_os("PHOENIX_TEST_KEEP").is_some() {
             self.directory.disable_cleanup(true);
         }
-        processes::end_belonging(&self.directories());
+        let left = processes::end_belonging(&self.directories());
         for entry in fs::read_dir(self.path("lxc")).into_iter().flatten().flatten() {
             remove_cgroups(&entry.file_name().to_string_lossy());
         }
         for mount in self.mounts.drain(..) {
             let _ = host_command(Path::new("umount")).arg("-l").arg(mount).status();
         }
+        assert!(left.is_empty() || std::thread::panicking(), "these do not end: {left:#?}");
     }
 }
 

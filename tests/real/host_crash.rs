@@ -6,7 +6,7 @@
 use std::fs;
 
 use super::fingerprint::{Fingerprint, check_same};
-use super::fleet::{FIVE_SCRIPTS, five};
+use super::fleet::{FIVE_SCRIPTS, paced_five};
 use super::ground::{Ground, tell};
 use super::processes::{end_belonging, now, pause, until};
 
@@ -18,7 +18,7 @@ const CRASHES: [(u32, &str); 5] =
 impl Ground {
     /// The host goes down and comes up again, in a boot of this number.
     fn crash_host(&self, boot: usize) {
-        end_belonging(&self.directories());
+        assert_eq!(end_belonging(&self.directories()), []);
         for entry in fs::read_dir(self.runtime()).expect("the runtime directory").flatten() {
             fs::remove_dir_all(entry.path()).expect("removed");
         }
@@ -35,7 +35,7 @@ fn without_starts(mut found: Fingerprint) -> Fingerprint {
 #[test]
 fn after_a_crash_of_the_host_everything_is_done_and_every_repetition_has_its_reason() {
     let Some(ground) = Ground::new(12) else { return };
-    five(&ground);
+    paced_five(&ground, 0.2);
     ground.up(0);
     let wanted = without_starts(ground.fingerprint(&PLACES));
 

@@ -34,7 +34,7 @@ fn ctrl_c_once_finishes_the_steps_in_flight_and_begins_no_other() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut phoenix = at_work(&ground);
         phoenix.signal(signal);
-        until("its word", || (!phoenix.stderr().is_empty()).then_some(()));
+        until("its word", || phoenix.stderr().contains("stopping").then_some(()));
         pause(300);
         assert!(!phoenix.has_ended(), "the step in flight is waited for: {}", phoenix.stderr());
         ground.open_gate(0, "go");

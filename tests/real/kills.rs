@@ -11,7 +11,7 @@ use phoenix_journal::{Body, Position};
 use serde_json::Value;
 
 use super::fingerprint::check_same;
-use super::fleet::{FIVE_SCRIPTS, five};
+use super::fleet::{FIVE_SCRIPTS, paced_five};
 use super::ground::{Ground, containers_of, tell};
 use super::processes::{now, pause};
 
@@ -21,7 +21,7 @@ const KILLS: usize = 30;
 const SAMPLES: usize = 1000;
 const PLACES: [u32; 5] = [0, 1, 2, 3, 4];
 
-/// Numbers from a seed (SplitMix64).
+/// Numbers from a seed (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
@@ -112,7 +112,7 @@ fn phoenix_killed_at_random_moments_starts_each_script_exactly_once() {
     let Some(ground) = Ground::new(4) else { return };
     let kills_wanted = std::env::var("PHOENIX_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     let mut dice = Dice::new();
-    five(&ground);
+    paced_five(&ground, 0.3);
     let from = now();
     ground.up(0);
     let whole = from.elapsed();
@@ -122,11 +122,11 @@ fn phoenix_killed_at_random_moments_starts_each_script_exactly_once() {
     let samples = Samples::default();
     let (mut kills, mut rounds) = (0, 0);
     std::thread::scope(|scope| {
-        let samplers = [(); 2].map(|()| scope.spawn(|| samples.take(&ground)));
+        let askers = [(); 2].map(|()| scope.spawn(|| samples.take(&ground)));
         let stop = Stop(&samples.stop);
         let samples_wanted = SAMPLES.min(SAMPLES * kills_wanted / KILLS);
         while kills < kills_wanted || samples.compared.load(Ordering::Relaxed) < samples_wanted {
-            assert!(!samplers.iter().any(ScopedJoinHandle::is_finished), "a sample went wrong");
+            assert!(!askers.iter().any(ScopedJoinHandle::is_finished), "a sample went wrong");
             rounds += 1;
             kills += round(&ground, &mut dice, whole, kills_wanted.saturating_sub(kills).max(1));
             let why = format!("round {rounds}, {kills} kills");

@@ -64,7 +64,9 @@ fn a_fleet_comes_up_with_its_owners_mounts_and_limits() {
     let kernel = fs::read_to_string(format!("/proc/{init}/uid_map")).expect("a map");
     assert_eq!(kernel.split_whitespace().collect::<Vec<_>>().join(" "), map);
     let lines = ground.ends(0, &["journal", "export"]).stdout;
-    let seen = lines.lines().find(|line| line.contains("finalize.idmap") && line.contains("outcome") && line.contains(&ground.ctid(4).to_string()));
+    let seen = lines
+        .lines()
+        .find(|line| line.contains("finalize.idmap") && line.contains("outcome") && line.contains(&ground.ctid(4).to_string()));
     assert!(seen.is_some_and(|line| line.contains(&HOST_ROOT.to_string())), "the id map is evidence: {seen:?}");
     ground.invariant_journal_is_clean();
 }
@@ -98,7 +100,8 @@ fn up_on_a_finished_fleet_writes_nothing_and_starts_no_process() {
         assert_eq!(said.code, 0, "{}", said.stderr);
         let calls = fs::read_to_string(&trace).expect("a trace");
         let executed = calls.lines().filter(|line| line.contains("execve(")).count();
-        let forked: Vec<&str> = calls.lines().filter(|line| line.contains("fork(") || (line.contains("clone") && !line.contains("CLONE_THREAD"))).collect();
+        let forked: Vec<&str> =
+            calls.lines().filter(|line| line.contains("fork(") || (line.contains("clone") && !line.contains("CLONE_THREAD"))).collect();
         assert_eq!((executed, forked), (1, Vec::new()), "phoenix itself and nothing else:\n{calls}");
     } else {
         skip("counts no processes without strace");
@@ -146,8 +149,9 @@ fn down_takes_away_what_is_ours_and_nothing_else() {
     for place in 0..5 {
         assert_eq!(cgroups(place), "", "of {place}");
     }
-    let results = ground.path("journal").join("results");
-    assert!(!results.exists() || fs::read_dir(results).expect("a directory").next().is_none(), "no result is kept");
+    let kept: Vec<_> = [ground.path("journal"), ground.runtime().to_owned()].iter().flat_map(|path| files_of(path)).collect();
+    let kept: Vec<_> = kept.iter().filter(|(name, ..)| [".json", ".out", ".shim"].iter().any(|end| name.ends_with(end))).collect();
+    assert!(kept.is_empty(), "results are kept: {kept:?}");
     ground.down(0);
     ground.invariant_journal_is_clean();
 

@@ -69,7 +69,9 @@ fn secrets_reach_the_script_and_nothing_else() {
     let mut command = ground.command(&["-v", "up", manifest.to_str().expect("plain")]);
     command.env("PHOENIX_REAL_SECRET", OF_ENVIRONMENT);
     let phoenix = ground.start_command(command);
-    until("the secrets", || fs::read_to_string(ground.rootfs(0).join("root/got")).ok().filter(|got| got.len() > OF_FILE.len() + OF_ENVIRONMENT.len()));
+    until("the secrets", || {
+        fs::read_to_string(ground.rootfs(0).join("root/got")).ok().filter(|got| got.len() > OF_FILE.len() + OF_ENVIRONMENT.len())
+    });
     check_nowhere(&ground);
     ground.open_gate(0, "go");
     let said = phoenix.wait();

@@ -26,7 +26,8 @@ const VICTIMS: [Victim; 3] = [Victim::Shim, Victim::Child, Victim::ShimAndPhoeni
 /// The living shim of a step and its children. Shims say in their arguments whose they are.
 fn shim(ground: &Ground, place: u32, step: &str) -> Option<(Process, Vec<Process>)> {
     let (all, ctid) = (all(), ground.ctid(place).to_string());
-    let shim = all.iter().find(|one| one.is_shim() && one.argv.get(2) == Some(&ctid) && one.argv.get(3).is_some_and(|named| named == step))?;
+    let shim =
+        all.iter().find(|one| one.is_shim() && one.argv.get(2) == Some(&ctid) && one.argv.get(3).is_some_and(|named| named == step))?;
     Some((shim.clone(), all.iter().filter(|one| one.parent == shim.pid).cloned().collect()))
 }
 
@@ -209,7 +210,8 @@ fn a_script_that_is_killed_itself_has_failed_and_is_retried_within_its_budget() 
     let Some(ground) = Ground::new(10) else { return };
     gated(&ground, &json!({ "retries": 1 }));
     let phoenix = strike_script(&ground, |_, _| {
-        let inside = ground.processes().into_iter().find(|one| one.argv.iter().any(|word| word.starts_with("/proc/self/fd/")) && !one.is_attach());
+        let inside =
+            ground.processes().into_iter().find(|one| one.argv.iter().any(|word| word.starts_with("/proc/self/fd/")) && !one.is_attach());
         inside.filter(|one| !one.is_shim())
     });
     until("the second start", || (ground.starts(0, "gated") == 2).then_some(()));
