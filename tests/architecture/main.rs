@@ -259,11 +259,7 @@ fn files_without_header_too_long_misnamed_or_forgotten_are_found() {
     check("src/engine.rs", &"\n".repeat(597), &[]);
     check("src/engine.rs", &"\n".repeat(598), &["src/engine.rs:601: the file has 601 lines, more than 600"]);
     check("src/ids/lost.rs", "", &["src/ids/lost.rs:1: no module declares this file"]);
-    check(
-        "src/utils.rs",
-        "",
-        &["src/utils.rs:1: `utils` says nothing", "src/utils.rs:1: no module declares this file"],
-    );
+    check("src/utils.rs", "", &["src/utils.rs:1: `utils` says nothing", "src/utils.rs:1: no module declares this file"]);
     let mut sources = small();
     sources.insert("src/lib.rs".into(), "pub mod ids;\npub mod engine;\npub mod other { }\n".to_owned());
     let found = findings(&sources);

@@ -5,7 +5,7 @@
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, ExprMethodCall, Item, ItemFn, ItemMod, ItemUse, Macro, UseTree};
+use syn::{Attribute, ExprMethodCall, Item, ItemFn, ItemUse, Macro, UseTree};
 
 use super::tree::is_for_tests;
 
@@ -19,7 +19,7 @@ pub(crate) struct Name {
     pub(crate) called: bool,
 }
 
-/// The names in `items`; inline modules are left out, for they are looked at by themselves.
+/// The names in `items`.
 pub(crate) fn names(items: &[Item]) -> Vec<Name> {
     let mut found = Found(Vec::new());
     items.iter().for_each(|item| found.visit_item(item));
@@ -46,7 +46,6 @@ impl Found {
             UseTree::Rename(name) => self.add(&[&before[..], &[&name.ident]].concat(), false),
             UseTree::Glob(_) => self.add(before, false),
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_use(before, tree)),
-            other => panic!("an import of a new kind: {other:?}", other = std::mem::discriminant(other)),
         }
     }
 
@@ -79,8 +78,6 @@ impl Found {
 }
 
 impl<'ast> Visit<'ast> for Found {
-    fn visit_item_mod(&mut self, _: &'ast ItemMod) {}
-
     fn visit_item_fn(&mut self, function: &'ast ItemFn) {
         if !function.attrs.iter().any(is_for_tests) {
             visit::visit_item_fn(self, function);

@@ -18,7 +18,7 @@ pub(crate) struct Module {
     pub(crate) file: PathBuf,
     /// Whether it, or a module around it, is compiled for tests alone.
     pub(crate) test: bool,
-    /// What is in it, inline modules included: those are modules of their own as well.
+    /// What is in it, but for its modules.
     pub(crate) items: Vec<Item>,
 }
 
@@ -47,14 +47,15 @@ struct Place {
 }
 
 fn walk(sources: &Sources, place: Place, items: Vec<Item>, found: &mut Vec<Module>) {
-    for item in &items {
+    let (inner, items): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|item| matches!(item, Item::Mod(_)));
+    for item in inner {
         let Item::Mod(inner) = item else { continue };
         let name = inner.ident.to_string();
         let path: Vec<String> = place.path.iter().cloned().chain([name.clone()]).collect();
         let directory = place.directory.join(&name);
         let test = place.test || inner.attrs.iter().any(is_for_tests);
-        match &inner.content {
-            Some((_, items)) => walk(sources, Place { path, file: place.file.clone(), directory, test }, items.clone(), found),
+        match inner.content {
+            Some((_, items)) => walk(sources, Place { path, file: place.file.clone(), directory, test }, items, found),
             None => {
                 let file = file_of(sources, &directory).unwrap_or_else(|| panic!("{} has no file", path.join("::")));
                 let items = items_of(sources, &file);
