@@ -41,7 +41,7 @@ pub(super) fn run(setting: &Setting, args: &StatusArgs) -> Result<Exit, CliError
 
 /// Makes room: an empty screen on a terminal, an empty line elsewhere.
 fn clear(setting: &Setting) -> String {
-    if setting.screen.out.colour { "\u{1b}[H\u{1b}[2J".to_owned() } else { "\n".to_owned() }
+    if setting.screen.clears { "\u{1b}[H\u{1b}[2J".to_owned() } else { "\n".to_owned() }
 }
 
 fn show(setting: &Setting, args: &StatusArgs) -> Result<(), CliError> {

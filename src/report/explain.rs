@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::engine::reconcile;
 use crate::ids::{Ctid, State, Wall};
 use crate::journal::Account;
-use crate::machine::{Due, Evidence as Shown, Fact, Life, RunCommand, RunEnd, Standing, StepResult, Topic};
+use crate::machine::{Due, Evidence as Shown, Fact, Life, QuarantineReason, RunCommand, RunEnd, Standing, StepResult, Topic};
 use crate::plan::{Mark, Presence, Seen};
 
 use super::clock::{age, local, rfc3339};
@@ -174,6 +174,34 @@ pub fn explain(account: &Account, life: &Life, entries: &[Entry], journal: Journ
     }
 }
 
+/// What can be said of a container whose account cannot be read.
+pub fn explain_unreadable(ctid: Ctid, why: &str) -> Explanation {
+    let reason = QuarantineReason::Undecodable;
+    let why = one_line(why);
+    Explanation {
+        schema: SCHEMA,
+        ctid: ctid.get(),
+        hostname: String::new(),
+        fleet: "?".to_owned(),
+        state: "?".to_owned(),
+        standing: "quarantined",
+        generation: 0,
+        incarnation: String::new(),
+        since: rfc3339(Wall(0)),
+        why: vec![format!("{}: {why}", meaning(reason))],
+        next: "nothing: it is not touched".to_owned(),
+        commands: next_commands(reason, ctid),
+        waiting_for: None,
+        quarantined: Some(QuarantineReport { reason: reason.name(), evidence: why, next: next_commands(reason, ctid) }),
+        last_error: None,
+        steps: Vec::new(),
+        evidence: Vec::new(),
+        live: None,
+        since_wall: Wall(0),
+        ways: ways(reason).iter().map(|way| (way.command_for(ctid), way.purpose)).collect(),
+    }
+}
+
 fn standing_sentence(life: &Life) -> String {
     match &life.standing {
         _ if life.is_ended() => "it was taken down; nothing of it is on the host".to_owned(),
@@ -320,11 +348,13 @@ impl Explanation {
 
     fn write(&self, f: &mut String, look: Look, now: Wall) -> fmt::Result {
         let Self { ctid, hostname, fleet, state, standing, generation, .. } = self;
-        writeln!(f, "{} of fleet {fleet}", look.paint(Tone::Strong, &format!("{ctid} {hostname}")))?;
-        let since = format!("{state}, {standing}, for {}; generation {generation}", age(now, self.since_wall));
-        paragraph(f, look, "  now:    ", &since)?;
-        for why in &self.why {
-            paragraph(f, look, "  why:    ", why)?;
+        writeln!(f, "{} of fleet {fleet}", look.paint(Tone::Strong, format!("{ctid} {hostname}").trim_end()))?;
+        if *generation > 0 {
+            let since = format!("{state}, {standing}, for {}; generation {generation}", age(now, self.since_wall));
+            paragraph(f, look, "  now:    ", &since)?;
+        }
+        for (index, why) in self.why.iter().enumerate() {
+            paragraph(f, look, if index == 0 { "  why:    " } else { "          " }, why)?;
         }
         if let Some(live) = &self.live {
             paragraph(f, look, "  host:   ", &live.phrase())?;
@@ -335,8 +365,10 @@ impl Explanation {
             write_failure(f, "last failure: it", error, look)?;
         }
         self.write_next(f, look)?;
-        writeln!(f, "\n{}", look.paint(Tone::Strong, "Steps"))?;
-        self.step_table().write(f, look)?;
+        if !self.steps.is_empty() {
+            writeln!(f, "\n{}", look.paint(Tone::Strong, "Steps"))?;
+            self.step_table().write(f, look)?;
+        }
         if !self.evidence.is_empty() {
             writeln!(f, "\n{}", look.paint(Tone::Strong, "Evidence"))?;
         }

@@ -76,8 +76,7 @@ impl RunSummary<'_> {
 fn write_stuck(f: &mut String, name: &str, ctid: Ctid, standing: &Standing, life: Option<&Life>, look: Look) -> fmt::Result {
     match standing {
         Standing::Failed { step, failure } => {
-            let mut next = after_failure(ctid, life.map(|life| &life.fleet));
-            next.insert(0, "phoenix up FLEET".to_owned());
+            let next = after_failure(ctid, life.map(|life| &life.fleet));
             write_failure(f, name, &ErrorReport::of(&step.to_string(), failure, next), look)?;
         }
         Standing::Quarantined(found) => {

@@ -20,7 +20,7 @@ use super::ways::next_commands;
 /// The version of all JSON that the command line prints.
 pub const SCHEMA: u32 = 1;
 /// How many of the last lines of a failed command's output are shown.
-pub const TAIL_LINES: usize = 12;
+pub(super) const TAIL_LINES: usize = 12;
 
 /// What `status` says.
 #[derive(Clone, Debug, Serialize)]
@@ -68,6 +68,9 @@ pub struct RunReport {
     pub state: &'static str,
     /// When it began.
     pub started_at: String,
+    /// As `started_at`, for people.
+    #[serde(skip)]
+    pub started: Wall,
 }
 
 /// One container.
@@ -177,7 +180,8 @@ fn run_report(run: &RunRecord, written_to: bool) -> RunReport {
         (Some(RunEnd::Interrupted), _) | (None, false) => "interrupted",
         (None, true) => "running",
     };
-    RunReport { id: run.opened.run.to_string(), command: run.opened.command.name(), state, started_at: rfc3339(run.opened.at) }
+    let started = run.opened.at;
+    RunReport { id: run.opened.run.to_string(), command: run.opened.command.name(), state, started_at: rfc3339(started), started }
 }
 
 fn container(snapshot: &Snapshot, ctid: Ctid, place: &Place, written_to: bool, names: &BTreeMap<Ctid, (&str, bool)>) -> ContainerReport {
@@ -243,9 +247,11 @@ impl ErrorReport {
 }
 
 /// What can be said next about a container that failed.
-pub fn after_failure(ctid: Ctid, fleet: Option<&FleetName>) -> Vec<String> {
-    let resume = fleet.map_or_else(|| "phoenix resume".to_owned(), |fleet| format!("phoenix resume --fleet {fleet}"));
-    vec![format!("phoenix retry {ctid}"), resume]
+///
+/// Both give the failed step a new budget; the first takes what was mended in the manifest or its scripts along.
+pub(super) fn after_failure(ctid: Ctid, fleet: Option<&FleetName>) -> Vec<String> {
+    let only = fleet.map_or_else(String::new, |fleet| format!(" --fleet {fleet}"));
+    vec!["phoenix up FLEET".to_owned(), format!("phoenix retry {ctid} && phoenix resume{only}")]
 }
 
 fn quarantine(ctid: Ctid, found: &Quarantine) -> QuarantineReport {

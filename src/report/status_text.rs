@@ -6,18 +6,18 @@ use std::fmt::{self, Write};
 
 use crate::ids::{State, Wall};
 
-use super::clock::age;
+use super::clock::{age, local};
 use super::plain::{Look, Tone, count, lines, one_line, paragraph};
 use super::status::{ContainerReport, ErrorReport, FleetReport, RunReport, StatusReport};
 use super::table::{Cell, Column, Table};
 
 const COLUMNS: [Column; 6] = [
     Column { title: "CTID", gives_way: 0, narrow: 9 },
-    Column { title: "HOSTNAME", gives_way: 3, narrow: 8 },
+    Column { title: "HOSTNAME", gives_way: 1, narrow: 8 },
     Column { title: "STATE", gives_way: 0, narrow: 10 },
     Column { title: "STANDING", gives_way: 0, narrow: 11 },
-    Column { title: "STEP", gives_way: 1, narrow: 14 },
-    Column { title: "SINCE", gives_way: 2, narrow: 6 },
+    Column { title: "STEP", gives_way: 2, narrow: 14 },
+    Column { title: "SINCE", gives_way: 3, narrow: 6 },
 ];
 
 impl StatusReport {
@@ -63,17 +63,12 @@ impl StatusReport {
     }
 
     fn run_phrase(&self, run: &RunReport) -> String {
-        let RunReport { id: _, command, state, started_at } = run;
+        let RunReport { id: _, command, state, started_at: _, started } = run;
         let writer = self.writer.as_ref().filter(|_| *state == "running");
         let by = writer.map_or_else(String::new, |writer| format!(" (pid {}: {})", writer.pid, writer.command));
         let next = if *state == "interrupted" { "; `phoenix resume` goes on with it" } else { "" };
-        format!("{command} {state}{by}, begun {}{next}", readable(started_at))
+        format!("{command} {state}{by}, begun {}{next}", local(*started))
     }
-}
-
-/// RFC 3339 to the second, which is what people read.
-fn readable(stamp: &str) -> String {
-    stamp.split_once('.').map_or_else(|| stamp.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 fn row(container: &ContainerReport, now: Wall) -> Vec<Cell> {
