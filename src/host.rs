@@ -12,7 +12,7 @@ use std::any::Any;
 
 use phoenix_journal::{JournalId, Recorded};
 
-use crate::ids::{Ctid, Now};
+use crate::ids::{Ctid, HostKind, Now};
 use crate::machine::{Report, Wait};
 use crate::plan::{Doubt, Effect, Observation};
 
@@ -39,6 +39,10 @@ pub trait Host: Send + Sync {
 
     /// Takes the locks of the given containers, in the order given, without waiting.
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError>;
+
+    /// Allocates what carrying out `effect` will have to write, before its intent is recorded: a disk that is full must show
+    /// now, when nothing has been begun ([`HostError::Full`]).
+    fn allocate(&self, effect: &Effect, lease: &mut Lease) -> Result<(), HostError>;
 
     /// Carries out one recorded effect under its locks and reports after the effect is durable. Checks the mark first.
     /// Never panics on what it finds; what cannot be told is [`crate::machine::StepResult::Unknown`].
@@ -113,6 +117,12 @@ pub enum HostError {
         what: String,
         /// What to do.
         remedy: String,
+    },
+    /// There is no space for the results of the step; it was not begun.
+    #[error("no space left for {}; free some, then `phoenix resume`", path.display())]
+    Full {
+        /// The file that found none.
+        path: std::path::PathBuf,
     },
     /// The operating system refused something.
     #[error("cannot {what}")]

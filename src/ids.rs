@@ -3,6 +3,7 @@
 //! Everything else names things through these; a bare `u32` or `String` that means a container, a run or a step does not
 //! exist elsewhere. `Display` prints what the operator types. Not here: anything that knows what the ids stand for.
 
+mod host_kind;
 mod idmap;
 mod names;
 mod state;
@@ -12,6 +13,7 @@ mod time;
 use std::fmt;
 use std::str::FromStr;
 
+pub use host_kind::{HostKind, HostKindError};
 pub use idmap::{IdKind, IdMap, IdMapError, IdRange};
 pub use names::{FeatureName, FleetName, HealthName, Hostname, NameError, Target, VolumeName};
 pub use state::{State, StateError};

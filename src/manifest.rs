@@ -38,7 +38,7 @@ pub use spec::{
     Address, Autostart, EnvValue, Feature, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe,
     Resources, SCRIPT_BYTES_MAX, Script, Spec, Template, Volume,
 };
-pub use surroundings::{DEFAULT_IDMAP_COUNT, HostKind, HostKindError, SYSTEM_DIRECTORIES, Surroundings, proxmox_idmap, subordinate_idmap};
+pub use surroundings::{DEFAULT_IDMAP_COUNT, SYSTEM_DIRECTORIES, Surroundings, proxmox_idmap, subordinate_idmap};
 
 /// A fleet as written down, in one of two conditions: [`Parsed`] or [`Checked`].
 ///

@@ -2,16 +2,25 @@
 //!
 //! Needs root, lxc and busybox; says so and passes where they are missing.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
+#![expect(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
+
+#[path = "lxc_host/costs.rs"]
+mod costs;
+#[path = "fleets/recorded.rs"]
+mod recorded;
+#[path = "lxc_host/settle.rs"]
+mod settle;
 #[path = "lxc_host/world.rs"]
 mod world;
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use phoenix::host::{Host, HostError};
-use phoenix::ids::Step;
+use phoenix::ids::{IdMap, Step};
 use phoenix::machine::{Evidence, FailureClass, StepResult};
-use phoenix::manifest::{EnvValue, HealthCheck, Origin, ReadyProbe};
+use phoenix::manifest::{EnvValue, HealthCheck, Origin, Ownership, ReadyProbe};
 use phoenix::plan::{Action, Presence, StartPurpose};
 
 use world::{HOST_ROOT, World, ctid, mark, script, start, template};
@@ -253,4 +262,78 @@ fn a_secret_that_is_missing_is_waited_for_and_one_that_is_there_is_blotted() {
     assert!(matches!(report.result, StepResult::Done(_)), "{:?}", report.result);
     let kept = report.output.and_then(|output| output.kept).expect("an output");
     assert!(!String::from_utf8_lossy(&kept).contains("hunter22"));
+}
+
+#[test]
+fn an_id_mapped_mount_shows_host_ids_unchanged() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_241));
+    let mut mount = world.mount("mapped", "/srv/mapped");
+    mount.volume.ownership = Ownership::Map;
+    spec.mounts = vec![mount.clone()];
+    std::os::unix::fs::chown(world.path("srv"), None, Some(HOST_ROOT)).expect("a group");
+    std::fs::set_permissions(world.path("srv"), PermissionsExt::from_mode(0o710)).expect("a mode");
+    world.created(&spec);
+    let prepare = Action::Prepare { volume: mount.volume.clone(), idmap: spec.idmap.clone() };
+    let Evidence::Prepared(prepared) = world.done(&spec, Step::VolumePrepare(mount.volume.name.clone()), prepare) else {
+        panic!("not prepared")
+    };
+    assert_eq!((prepared.host_uid, prepared.host_gid), (1000, 1000));
+    let attach = || Action::Attach { mount: mount.clone(), source: prepared.source.clone(), idmap: spec.idmap.clone() };
+    let Evidence::Attached(attached) = world.done(&spec, Step::VolumeAttach(mount.at.clone()), attach()) else { panic!("not attached") };
+    assert_eq!(attached.mechanism, "bind+idmap");
+    let init = world.started(&spec);
+    let (result, output) = world.script(&spec, &init, "#!/bin/sh\nstat -c %u:%g /srv/mapped; touch /srv/mapped/file\n");
+    assert!(matches!(result, StepResult::Done(_)), "{result:?}");
+    assert_eq!(output, "1000:1000\n");
+    assert_eq!(std::fs::metadata(mount.volume.source.join("file")).expect("a file").uid(), 0, "why others must be kept out");
+    world.stopped(&spec);
+    std::fs::set_permissions(world.path("srv"), PermissionsExt::from_mode(0o755)).expect("a mode");
+    let open = world.take(&spec, Step::VolumeAttach(mount.at.clone()), attach()).result;
+    assert!(matches!(&open, StepResult::Failed(failure) if failure.message.contains("keeps other users out")), "{open:?}");
+}
+
+#[test]
+fn a_privileged_container_has_the_identity_map() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_242));
+    (spec.unprivileged, spec.idmap) = (false, IdMap::identity());
+    world.created(&spec);
+    let init = world.started(&spec);
+    assert_eq!(
+        world.done(&spec, Step::FinalizeIdmap, Action::ReadIdmap { init: init.clone() }),
+        Evidence::Idmap { init, idmap: IdMap::identity() }
+    );
+    assert_eq!(
+        std::fs::metadata(world.container(spec.ctid)).expect("a directory").mode() & 0o007,
+        0,
+        "set-user-id programs inside are out of reach"
+    );
+    world.stopped(&spec);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+/// A container that is up, and forges its own tree, leads no write of ours astray.
+#[test]
+fn what_a_container_forges_is_not_followed() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_243));
+    world.created(&spec);
+    let init = world.started(&spec);
+    let outside = world.path("outside");
+    std::fs::create_dir(&outside).expect("a directory");
+    let forge = format!(
+        "#!/bin/sh\ncd /\nmkdir -p /x\n{0} rm -rf /var /etc\n{0} ln -s {1} /var\n{0} ln -s {1} /etc\n",
+        "/bin/busybox",
+        outside.display()
+    );
+    let (result, output) = world.script(&spec, &init, &forge);
+    assert!(matches!(result, StepResult::Done(_)), "a note that cannot be written is no failure: {result:?} {output}");
+    assert_eq!(std::fs::read_dir(&outside).expect("a directory").count(), 0);
+    let refused = world.take(&spec, Step::ConfigureSet, Action::Configure).result;
+    assert!(matches!(refused, StepResult::Failed(_)), "{refused:?}");
+    assert_eq!(std::fs::read_dir(&outside).expect("a directory").count(), 0);
+    world.stopped(&spec);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+    assert!(outside.is_dir());
 }

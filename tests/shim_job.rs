@@ -85,7 +85,9 @@ fn what_gets_nothing_has_neither_lock_nor_token_nor_the_job() {
     let place = Place::new(900_104);
     // Something that Phoenix itself was started with.
     fs::write(place.path("stranger"), "").expect("written");
-    let _stranger = rustix::io::dup(shim_fixture::open(&place.path("stranger"))).expect("inheritable");
+    let stranger = shim_fixture::open(&place.path("stranger"));
+    // Enough of them to get beyond the numbers that a shim is given something else under.
+    let _inheritable: Vec<_> = (0..16).map(|_| rustix::io::dup(&stranger).expect("inheritable")).collect();
     let list = "/usr/bin/env | /usr/bin/grep -c PHOENIX; /bin/ls -l /proc/self/fd | /usr/bin/sed -n 's/.* -> //p'";
     let result = place.run(place.job(1, LONG, run(list, Kept::Nothing)));
     let text = output(&result);

@@ -139,10 +139,12 @@ fn neither_values_nor_arguments_are_arguments_on_the_host_and_the_lock_stays_out
     let Some(container) = Container::start("neither_values_nor_arguments_are_arguments_on_the_host", 900_161) else { return };
     let task = container.script("#!/bin/sh\nsleep 1\nls -l /proc/self/fd /proc/$$/fd\n", &["argument-xyzzy"], &[("V", "value-xyzzy")]);
     let running = container.place.start(container.place.job(1, LONG, task));
-    let attach = until("lxc-attach", || children(running.pid()).into_iter().next());
-    let line = fs::read_to_string(format!("/proc/{attach}/cmdline")).expect("there").replace('\0', " ");
+    // Between fork and exec the child still looks like the shim.
+    let command = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().map(|line| line.replace('\0', " "));
+    let attached = |pid: u32| command(pid).filter(|line| line.starts_with("/usr/bin/lxc-attach")).map(|line| (pid, line));
+    let (attach, line) = until("lxc-attach", || children(running.pid()).into_iter().find_map(attached));
     let environ = fs::read_to_string(format!("/proc/{attach}/environ")).expect("there").replace('\0', " ");
-    assert!(line.starts_with("/usr/bin/lxc-attach") && !line.contains("xyzzy"), "{line}");
+    assert!(!line.contains("xyzzy"), "{line}");
     assert!(environ.starts_with("PHOENIX_TOKEN=") && environ.trim_end().split(' ').count() == 1, "{environ}");
     for entry in fs::read_dir(format!("/proc/{attach}/fd")).expect("there").flatten() {
         let target = fs::read_link(entry.path()).unwrap_or_default();

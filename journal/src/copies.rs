@@ -40,15 +40,9 @@ fn copy_to(conn: &Connection, to: &Path) -> Result<(), JournalError> {
     make_private(&new)?;
     let fail = |source| JournalError::of_sqlite("copy the journal", to, source);
     let mut copy = connect(&new)?;
-    let copied = Backup::new(conn, &mut copy).and_then(|backup| {
-        loop {
-            match backup.step(-1)? {
-                rusqlite::backup::StepResult::Done => return Ok(()),
-                // Busy or locked: the writer's own commit, which is over in a moment.
-                _ => std::thread::yield_now(),
-            }
-        }
-    });
+    // All pages at once, so of one moment; a pause only if a writer is just restarting its log.
+    let pause = std::time::Duration::from_millis(PAUSE_MS);
+    let copied = Backup::new(conn, &mut copy).and_then(|backup| backup.run_to_completion(i32::MAX, pause, None));
     // As a WAL database it would leave a log beside it under the temporary name.
     let closed = copied.and_then(|()| copy.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
     closed.map_err(fail)?;
@@ -153,3 +147,6 @@ fn check_additions(old: &Rules, new: &Rules) -> Result<(), JournalError> {
 
 /// Enough that the query does not count, few enough that payloads fit into memory.
 const ENTRIES_AT_ONCE: u64 = 1_000;
+
+/// A writer restarts its log in less.
+const PAUSE_MS: u64 = 5;

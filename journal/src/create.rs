@@ -58,7 +58,7 @@ impl Journal {
     }
 }
 
-/// Makes the file with nobody but its owner allowed: `SQLite` gives log and index the mode of the main file.
+/// Makes the file with nobody but its owner allowed: SQLite gives log and index the mode of the main file.
 pub(crate) fn make_private(path: &Path) -> Result<(), JournalError> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     made.map(drop).map_err(|source| JournalError::Io { doing: "make", path: path.to_owned(), source })

@@ -80,7 +80,7 @@ pub enum JournalError {
         path: PathBuf,
         /// What was found.
         what: String,
-        /// Where `SQLite` said so.
+        /// Where SQLite said so.
         #[source]
         source: Option<rusqlite::Error>,
     },
@@ -93,7 +93,7 @@ pub enum JournalError {
     /// The disk is full. Nothing of the group is recorded.
     #[error("the disk that holds the journal is full, nothing was begun; free some space and try again")]
     Full {
-        /// What `SQLite` or the system said.
+        /// What SQLite or the system said.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -135,7 +135,7 @@ pub enum JournalError {
         /// The text of that error.
         first: String,
     },
-    /// The bundled `SQLite` is too old, or does not keep a setting that durability rests on.
+    /// The bundled SQLite is too old, or does not keep a setting that durability rests on.
     #[error("SQLite does not do what is needed: {what}; build with the bundled SQLite")]
     Unfit {
         /// What it does not do.
@@ -155,7 +155,7 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
-    /// `SQLite` failed.
+    /// SQLite failed.
     #[error("SQLite failed to {doing}; see the cause")]
     Sqlite {
         /// What was being done.
@@ -167,7 +167,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// What an error of `SQLite` means for a journal.
+    /// What an error of SQLite means for a journal.
     pub(crate) fn of_sqlite(doing: &'static str, path: &Path, source: rusqlite::Error) -> Self {
         use rusqlite::{Error, ErrorCode};
         let undecodable = matches!(

@@ -31,7 +31,7 @@ pub struct Holder {
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// The content of the lock file.
@@ -57,7 +57,7 @@ impl Lock {
             // Somebody may have removed the file between our opening and our locking it.
             if is_at(&file, &path).map_err(io)? {
                 write_note(&file, info).map_err(io)?;
-                return Ok(Self { _file: file });
+                return Ok(Self { file });
             }
         }
         Err(io(io::Error::other("the lock file is being replaced all the time")))
@@ -78,6 +78,14 @@ impl Lock {
             return Ok(None);
         }
         Ok(Some(read_note(&mut file)))
+    }
+}
+
+impl Drop for Lock {
+    /// Closing the descriptor would not do: a child that some other thread is just starting has a copy of it until it
+    /// executes its program, and the lock lasts as long as any copy (seen).
+    fn drop(&mut self) {
+        let _ = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
     }
 }
 

@@ -39,7 +39,7 @@ pub struct WriterInfo {
     pub boot_id: String,
 }
 
-/// Refuses an `SQLite` that is not the one that this was tested with, or newer.
+/// Refuses an SQLite that is not the one that this was tested with, or newer.
 pub(crate) fn check_version() -> Result<(), JournalError> {
     let found = rusqlite::version_number();
     if found < SQLITE_VERSION_MIN {
@@ -169,7 +169,7 @@ pub(crate) fn identify(conn: Connection, path: &Path, names: Names) -> Result<Ta
 /// The first version without a known bug in what is used here.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
-/// Nobody but a person with a shell competes for the write lock of `SQLite`; a short transaction of theirs is waited for.
+/// Nobody but a person with a shell competes for the write lock of SQLite; a short transaction of theirs is waited for.
 pub(crate) const BUSY_TIMEOUT_MS: u64 = 5_000;
 
 /// More than there are different statements.

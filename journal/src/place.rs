@@ -1,6 +1,6 @@
 //! Where a journal lies: its files, and whether the place is fit for it.
 //!
-//! Nothing here opens the database files: a descriptor of them that is closed takes `SQLite`'s own locks in this process along.
+//! Nothing here opens the database files: a descriptor of them that is closed takes SQLite's own locks in this process along.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};

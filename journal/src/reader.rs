@@ -1,6 +1,6 @@
 //! Reading a journal without a lock, whether or not somebody writes.
 //!
-//! A reader never makes, changes or deletes a file beside the journal. `SQLite` by itself would: it makes a missing log or
+//! A reader never makes, changes or deletes a file beside the journal. SQLite by itself would: it makes a missing log or
 //! index, and on closing last deletes the log. So the index is opened read-only (`readonly_shm`), and where log or index is
 //! missing, which is so only before the first writer and in copies made by hand, a private copy is read.
 

@@ -10,7 +10,7 @@ use crate::JournalError;
 /// The machines of a journal. All of it can stand in a `const` or `static`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schema {
-    /// What `file(1)` and `SQLite` know the file by; any number that is yours, not 0.
+    /// What `file(1)` and SQLite know the file by; any number that is yours, not 0.
     pub application_id: i32,
     /// The version of the rows below, from 1 to 65535; raised when rows are added. A journal with a newer one is refused.
     pub version: u32,
@@ -117,5 +117,5 @@ impl MachineRules {
     }
 }
 
-/// The version shares `SQLite`'s `user_version` with the number of this crate's table layout: 16 bits for each.
+/// The version shares SQLite's `user_version` with the number of this crate's table layout: 16 bits for each.
 pub(crate) const VERSION_MAX: u32 = 0xffff;

@@ -43,7 +43,7 @@ impl Report {
 /// One thing that is wrong with a journal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
-    /// `SQLite`'s own check.
+    /// SQLite's own check.
     #[error("the file: {0}")]
     File(String),
     /// A table or guard is not what it was made as.
@@ -207,7 +207,9 @@ impl<'a> Check<'a> {
         self.report.streams = found.len() as u64;
         let differs = |key: &&StreamKey| found.get(*key) != expected.get(*key);
         let wrong: std::collections::BTreeSet<_> = found.keys().chain(expected.keys()).filter(differs).cloned().collect();
-        wrong.into_iter().for_each(|key| self.find(Finding::Position { key }));
+        for key in wrong {
+            self.find(Finding::Position { key });
+        }
         Ok(())
     }
 

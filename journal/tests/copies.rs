@@ -114,8 +114,8 @@ fn with_the_disk_full_nothing_is_begun_and_outcomes_are_written() {
     let mut writer = open(&path);
     writer.begin(vec![declare("a"), intent("a", "label", 1, "packed")]).expect("room");
     let filler = dir.path().join("filler");
-    let filled = std::fs::write(&filler, vec![1_u8; 64 << 20]);
-    assert_eq!(filled.err().map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
+    let written = std::fs::write(&filler, vec![1_u8; 64 << 20]);
+    assert_eq!(written.err().map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
     let large = |draft| phoenix_journal::Draft { payload: "x".repeat(64 << 10), ..draft };
     assert!(matches!(writer.append_group(vec![large(declare("b"))]), Err(JournalError::Full { .. })));
     assert_eq!(writer.replay(None).expect("entries").len(), 2, "nothing was begun");

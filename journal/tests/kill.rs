@@ -64,7 +64,7 @@ fn child_that_appends_until_it_is_killed() {
     let mut last = start + 5;
     let mut out = std::io::stdout();
     loop {
-        let group: Vec<_> = (0..1 + last % 4).flat_map(|n| shipped(&format!("{last}-{n}"), last + 1 + 5 * n)).collect();
+        let group: Vec<_> = (0..=last % 4).flat_map(|n| shipped(&format!("{last}-{n}"), last + 1 + 5 * n)).collect();
         for recorded in writer.append_group(group).expect("room") {
             last = recorded.expect("legal").seq().get();
         }

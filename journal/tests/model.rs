@@ -122,7 +122,7 @@ fn carried_on(position: &Position, history: &[Entry], choice: &Choice) -> Draft 
             let to = match (choice.done, step.as_str()) {
                 (true, "label") => Cow::Borrowed("labelled"),
                 (true, "ship") => Cow::Borrowed("shipped"),
-                (true, _) | (false, _) => state,
+                (true | false, _) => state,
             };
             Draft { body: Body::Outcome { intent: open, step: step.clone(), attempt: *attempt, result: result.into() }, state: to, ..base }
         }
@@ -149,8 +149,8 @@ fn spoilt(draft: &mut Draft, spoil: Spoil, position: Option<&Position>, history:
         (Spoil::Attempt, Body::Intent { attempt, .. } | Body::Outcome { attempt, .. }) => *attempt += 1,
         (Spoil::Intent, Body::Outcome { intent, .. }) => *intent = position.map_or(Seq::new(1), |position| position.state_seq),
         (Spoil::Step | Spoil::Attempt | Spoil::Intent, _) => draft.state = "shipped".into(),
-        (Spoil::State, _) => draft.state = if history.len() % 2 == 0 { "melted".into() } else { "shipped".into() },
-        (Spoil::Standing, _) => draft.standing = if history.len() % 2 == 0 { "lost".into() } else { "tired".into() },
+        (Spoil::State, _) => draft.state = if history.len().is_multiple_of(2) { "melted".into() } else { "shipped".into() },
+        (Spoil::Standing, _) => draft.standing = if history.len().is_multiple_of(2) { "lost".into() } else { "tired".into() },
         (Spoil::Nul, _) => draft.payload.push('\0'),
     }
 }
@@ -252,7 +252,7 @@ fn run(acts: &[Act]) -> (usize, usize) {
     drop(disk);
     let report = verify(&made.path).expect("a journal");
     assert_eq!(report.findings, [], "verify finds nothing in what was accepted");
-    assert_eq!(report.entries as usize, memory.len());
+    assert_eq!(usize::try_from(report.entries), Ok(memory.len()));
     (accepted, refused)
 }
 

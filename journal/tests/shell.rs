@@ -5,6 +5,7 @@
 
 mod parcel;
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use parcel::{declare, intent, made, open, shipped};
@@ -127,7 +128,7 @@ fn content(path: &Path) -> String {
         let mut rows = statement.query([]).expect("rows");
         while let Some(row) = rows.next().expect("a row") {
             let values = (0..width).map(|index| format!("{:?}", row.get::<_, rusqlite::types::Value>(index).expect("a value")));
-            text.push_str(&format!("{table}: {}\n", values.collect::<Vec<_>>().join(" | ")));
+            writeln!(text, "{table}: {}", values.collect::<Vec<_>>().join(" | ")).expect("a text takes any text");
         }
     }
     text
@@ -284,6 +285,9 @@ fn positions_say_what_entries_say() {
         "UPDATE streams SET last_seq = 13 WHERE stream = 'c';",
         "UPDATE streams SET ended = 0, life = 'second' WHERE stream = 'd';",
         "UPDATE streams SET open_intent = NULL WHERE stream = 'b';",
+        // The newest entry is this stream's: only that the position stands at it already tells this from the guards' own update.
+        "UPDATE streams SET ended = 0 WHERE stream = 'd';",
+        "UPDATE streams SET open_intent = 7 WHERE stream = 'd';",
         "DELETE FROM streams WHERE stream = 'c';",
         "INSERT INTO streams VALUES ('parcel', 'e', 'packed', 'active', 'first', 1, 12, NULL, 12, 12, 0);",
         "INSERT INTO streams VALUES ('parcel', 'd', 'packed', 'active', 'first', 1, 12, NULL, 12, 12, 0);",

@@ -18,6 +18,10 @@ const MARK_SCHEMA: u32 = 1;
 /// ```text
 /// {"schema":1,"journal":"0102..","fleet":"homelab","ctid":101,"incarnation":"a5a5..","epoch":7}
 /// ```
+///
+/// # Panics
+///
+/// Never: a struct of numbers and texts has a JSON text.
 pub fn mark_to_json(mark: &Mark) -> String {
     let Mark { journal, fleet, ctid, incarnation, epoch } = mark.clone();
     let document = MarkDocument { schema: MARK_SCHEMA, journal, fleet, ctid, incarnation, epoch };

@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use phoenix_journal::{Append, Binding, Digest, Epoch, Journal, JournalError, JournalId, Reader, Writer, WriterInfo};
 
 use crate::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Stand};
-use crate::host::{Host, HostError, HostKind, Territory};
+use crate::host::{Host, HostError, Territory};
+use crate::ids::HostKind;
 use crate::ids::{Ctid, FleetName, Incarnation, Now, RunId};
 use crate::journal::{Account, SCHEMA, with_texts};
 use crate::machine::{Fact, Life, Line, RunClosed, RunCommand, RunEnd};

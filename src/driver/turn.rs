@@ -23,7 +23,7 @@ pub enum Work {
         /// The container.
         ctid: Ctid,
         /// The effect.
-        effect: Recorded<Effect>,
+        effect: Box<Recorded<Effect>>,
         /// Its locks.
         lease: Lease,
     },
@@ -60,13 +60,15 @@ pub enum TurnError {
 
 /// Where the locks of containers are taken.
 pub trait Locks {
-    /// Takes the locks of the given containers, in the order given, without waiting.
-    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError>;
+    /// Takes the locks that an effect needs, without waiting, and allocates what it will have to write.
+    fn lock(&self, effect: &Effect) -> Result<Lease, LockError>;
 }
 
 impl Locks for Arc<dyn Host> {
-    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
-        self.as_ref().lock(ctids)
+    fn lock(&self, effect: &Effect) -> Result<Lease, LockError> {
+        let mut lease = self.as_ref().lock(&effect.intent.locks())?;
+        self.as_ref().allocate(effect, &mut lease)?;
+        Ok(lease)
     }
 }
 
@@ -113,7 +115,7 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
         let (mut events, mut lines, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for request in self.outbox.drain() {
             match request {
-                Request::Begin(effect) => match self.locks.lock(&effect.intent.locks()) {
+                Request::Begin(effect) => match self.locks.lock(&effect) {
                     Ok(lease) => {
                         leases.push(Some(lease));
                         lines.push(Line::Effect(effect, now.wall));
@@ -159,7 +161,7 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
                     let (ctid, seq) = (effect.intent.ctid, effect.seq());
                     self.observer.observe(Progress::Intended { seq, intent: &effect.intent });
                     events.push(Event::Began { ctid, seq });
-                    work.push(Work::CarryOut { ctid, effect, lease });
+                    work.push(Work::CarryOut { ctid, effect: Box::new(effect), lease });
                 }
                 (Ok(_), None) | (Err(_), Some(_)) => unreachable!("leases are pushed together with the lines that need them"),
                 (Err(line), None) => {
@@ -175,6 +177,9 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
 
 /// The refusal as an error; an entry of a run's stream has no container, so the smallest number stands in.
 fn refused(ctid: Option<Ctid>, why: Refused) -> TurnError {
+    if matches!(why, Refused::Full { .. }) {
+        return JournalError::Full { source: Some(Box::new(why)) }.into();
+    }
     let ctid = ctid.unwrap_or_else(|| Ctid::new(crate::ids::CTID_MIN).expect("the smallest id is in range"));
     TurnError::Refused { ctid, why }
 }

@@ -116,7 +116,7 @@ impl Pool {
             Work::CarryOut { ctid, effect, lease } => {
                 self.in_flight.insert(ctid);
                 self.spawn(ctid, move |host, _| {
-                    let report = host.carry_out(effect, lease);
+                    let report = host.carry_out(*effect, lease);
                     Event::Finished { ctid, report }
                 });
             }

@@ -1,6 +1,6 @@
 //! Chance that comes in as an argument: a seeded generator for tokens and jitter.
 //!
-//! SplitMix64 (Steele, Lea, Flood 2014). Tokens need to be unlikely to repeat, not unpredictable. Not here: where the seed
+//! `SplitMix64` (Steele, Lea, Flood 2014). Tokens need to be unlikely to repeat, not unpredictable. Not here: where the seed
 //! comes from.
 
 use std::time::Duration;

@@ -37,10 +37,11 @@ pub use config::{Config, ConfigError};
 use crate::ids::{Ctid, Now};
 use crate::machine::Report;
 use crate::plan::{Doubt, Effect, Observation};
-use crate::shim::{Clock, Lock, LockName, RuntimeDir, ShimBinary};
+use crate::shim::{self, Clock, Lock, LockName, PrepareError, Prepared, RuntimeDir, ShimBinary};
 
 use super::ownership::Grounds;
-use super::{Host, HostError, HostKind, Lease, LockError, Territory, Watch};
+use super::{Host, HostError, Lease, LockError, Territory, Watch};
+use crate::ids::HostKind;
 
 /// Where things are. [`LxcOptions::new`] fills in what a host has by default.
 #[derive(Clone, Debug)]
@@ -139,7 +140,7 @@ impl Lxc {
         let own = [path.clone(), runtime.path().to_owned(), state.clone()].into_iter().chain(protected).collect();
         Ok(Self {
             layout: layout::Layout::new(path),
-            grounds: Grounds { own, records: state.join("volumes") },
+            grounds: Grounds { own, container_mounts: true, records: state.join("volumes") },
             runtime,
             state,
             clock,
@@ -217,8 +218,20 @@ impl Host for Lxc {
         Ok(Lease { files, keep: None })
     }
 
+    fn allocate(&self, effect: &Effect, lease: &mut Lease) -> Result<(), HostError> {
+        if act::needs_a_shim(&effect.intent) {
+            let prepared = shim::prepare(&act::place(self, &effect.intent), effect.intent.token).map_err(|error| match error {
+                PrepareError::Full { path } => HostError::Full { path },
+                PrepareError::Io { path, source } => io_error(&format!("make result files at {}", path.display()), source),
+            })?;
+            lease.keep = Some(Box::new(prepared));
+        }
+        Ok(())
+    }
+
     fn carry_out(&self, effect: Recorded<Effect>, lease: Lease) -> Report {
-        act::Act::new(self, effect.seq(), effect.epoch(), effect.get(), &lease.files).report()
+        let prepared = lease.keep.and_then(|kept| kept.downcast::<Prepared>().ok()).map(|prepared| *prepared);
+        act::Act::new(self, effect.seq(), effect.epoch(), effect.get(), &lease.files, prepared).report()
     }
 
     fn settle(&self, doubt: &Doubt, watch: &dyn Watch) -> Report {

@@ -17,7 +17,7 @@ use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, StatVfsMountFlags, Uid};
 
 use crate::ids::{IdKind, IdMap};
 use crate::machine::Prepared;
-use crate::manifest::{Ownership, Volume};
+use crate::manifest::{Ownership, SYSTEM_DIRECTORIES, Volume};
 use crate::plan::Source;
 
 pub(crate) use reach::Reached;
@@ -25,33 +25,14 @@ pub(crate) use reach::Reached;
 /// Where shared directories may lie, and where notes about them are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Grounds {
-    /// Directories of Phoenix and of the backend, beside [`PROTECTED`].
+    /// Directories of Phoenix and of the backend, beside [`SYSTEM_DIRECTORIES`].
     pub(crate) own: Vec<PathBuf>,
+    /// Whether the backend mounts as the container's root, so that every directory above must let it pass.
+    pub(crate) container_mounts: bool,
     /// Where former owners are written down before the first change; a directory of root.
     pub(crate) records: PathBuf,
 }
 
-/// Directories that a source may not be, hold, or lie in.
-const PROTECTED: [&str; 18] = [
-    "/etc",
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/boot",
-    "/dev",
-    "/proc",
-    "/sys",
-    "/run",
-    "/root",
-    "/var/lib/lxc",
-    "/var/lib/vz",
-    "/var/lib/phoenix",
-    "/var/run",
-];
 /// The permission bits of a directory that did not exist and for which the manifest gives none.
 const NEW_DIRECTORY_MODE: u32 = 0o755;
 /// The most names reported of files left alone.
@@ -74,6 +55,11 @@ pub(crate) enum OwnershipError {
         "{component} {why}, so others could exchange what lies below it; `chown root` and `chmod go-w` it, or choose another directory"
     )]
     Exchangeable { component: PathBuf, why: &'static str },
+    /// The container's root cannot go there.
+    #[error(
+        "{component} does not let the container's root pass (group {gid} on the host); `chgrp {gid}` and `chmod 710` it, or `chmod o+x` it"
+    )]
+    Impassable { component: PathBuf, gid: u32 },
     /// It, or a directory above it, is missing.
     #[error("{component} does not exist; create it, or mount what holds it")]
     Missing { component: PathBuf },
@@ -81,8 +67,8 @@ pub(crate) enum OwnershipError {
     #[error("{path} is another directory than the one that was prepared; mount the right one")]
     Another { path: PathBuf },
     /// It belongs to somebody, and the manifest does not say to take it.
-    #[error("{path} is not empty and belongs to {uid}:{gid} (wanted {host_uid}:{host_gid}); empty it, or set \"take_ownership\": true")]
-    Taken { path: PathBuf, uid: u32, gid: u32, host_uid: u32, host_gid: u32 },
+    #[error("{path} is not empty and belongs to {uid}:{gid} (wanted {}:{}); empty it, or set \"take_ownership\": true", wanted.uid, wanted.gid)]
+    Taken { path: PathBuf, uid: u32, gid: u32, wanted: HostOwner },
     /// The wanted owner has no id on the host.
     #[error("{kind} {id} of volume {volume} lies outside the container's id map ({idmap}); choose an id that the map covers")]
     OutsideMap { kind: &'static str, id: u32, volume: String, idmap: Box<IdMap> },
@@ -91,7 +77,7 @@ pub(crate) enum OwnershipError {
     HostRoot { volume: String },
     /// An id-mapped mount would let the container make set-user-id programs that others can reach.
     #[error(
-        "{path} needs a directory above it that keeps other users out (`chmod 700`), or \"nosuid_mount\": what the container creates under an id-mapped mount belongs to host ids, set-user-id programs included"
+        "{path} needs a directory above it that keeps other users out (mode 0710, group root or the container's root), or \"nosuid_mount\": what the container creates under an id-mapped mount belongs to host ids, set-user-id programs included"
     )]
     OpenToOthers { path: PathBuf },
     /// The tree below is deeper than will be walked.
@@ -112,6 +98,7 @@ impl OwnershipError {
             | Self::Link { .. }
             | Self::NotADirectory { .. }
             | Self::Exchangeable { .. }
+            | Self::Impassable { .. }
             | Self::Taken { .. }
             | Self::OutsideMap { .. }
             | Self::HostRoot { .. }
@@ -130,7 +117,7 @@ pub(crate) struct HostOwner {
 }
 
 /// The owner on the host. With [`Ownership::Map`] the disk holds the ids as seen inside, which must still be ids the map has.
-pub(crate) fn host_owner(volume: &Volume, idmap: &IdMap) -> Result<HostOwner, OwnershipError> {
+fn host_owner(volume: &Volume, idmap: &IdMap) -> Result<HostOwner, OwnershipError> {
     let mapped = |kind: IdKind, id: u32| {
         let name = match kind {
             IdKind::User => "user",
@@ -149,9 +136,10 @@ pub(crate) fn host_owner(volume: &Volume, idmap: &IdMap) -> Result<HostOwner, Ow
     }
 }
 
-/// The directory that `volume` names, made if only its last component is missing; checked from the root down. Its lock is to
-/// be taken before [`give`].
-pub(crate) fn reach(volume: &Volume, owner: HostOwner, grounds: &Grounds) -> Result<Reached, OwnershipError> {
+/// The directory that `volume` names, made if only its last component is missing; checked from the root down. With it the owner
+/// that it is to have. Its lock is to be taken before [`give`].
+pub(crate) fn reach(volume: &Volume, idmap: &IdMap, grounds: &Grounds) -> Result<(Reached, HostOwner), OwnershipError> {
+    let owner = host_owner(volume, idmap)?;
     refuse_protected(&volume.source, grounds)?;
     let reached = match Reached::open(&volume.source) {
         Err(OwnershipError::Missing { component }) if component == volume.source => {
@@ -161,10 +149,18 @@ pub(crate) fn reach(volume: &Volume, owner: HostOwner, grounds: &Grounds) -> Res
         other => other?,
     };
     reached.refuse_exchangeable_last(owner.uid)?;
-    if volume.ownership == Ownership::Map && !keeps_others_out(volume, &reached)? {
+    refuse_unfit(volume, &reached, idmap, grounds)?;
+    Ok((reached, owner))
+}
+
+/// Refuses a directory that cannot be attached the way its volume says: out of the container's reach, or within others'.
+fn refuse_unfit(volume: &Volume, reached: &Reached, idmap: &IdMap, grounds: &Grounds) -> Result<(), OwnershipError> {
+    let root = |kind| idmap.to_host(kind, 0).unwrap_or(u32::MAX);
+    let container_root = HostOwner { uid: root(IdKind::User), gid: root(IdKind::Group) };
+    if volume.ownership == Ownership::Map && !keeps_others_out(volume, reached, container_root)? {
         return Err(OwnershipError::OpenToOthers { path: volume.source.clone() });
     }
-    Ok(reached)
+    if grounds.container_mounts { reached.refuse_impassable(container_root) } else { Ok(()) }
 }
 
 /// Gives a directory to `owner`, durably.
@@ -174,8 +170,7 @@ pub(crate) fn give(volume: &Volume, reached: &Reached, owner: HostOwner, grounds
     let other = (meta.uid(), meta.gid()) != (owner.uid, owner.gid);
     let fresh = reached.is_empty()?;
     if other && !fresh && !volume.take_ownership {
-        let HostOwner { uid: host_uid, gid: host_gid } = owner;
-        return Err(OwnershipError::Taken { path: volume.source.clone(), uid: meta.uid(), gid: meta.gid(), host_uid, host_gid });
+        return Err(OwnershipError::Taken { path: volume.source.clone(), uid: meta.uid(), gid: meta.gid(), wanted: owner });
     }
     let mode = meta.mode() & 0o7777;
     let just_made = fresh && reach::was_just_made(meta.uid(), mode);
@@ -201,6 +196,12 @@ pub(crate) fn former(reached: &Reached, grounds: &Grounds) -> Option<(u32, u32, 
     record::read(grounds, reached)
 }
 
+/// Checks that a prepared directory can still be attached the way its volume says.
+pub(crate) fn verify_for(volume: &Volume, source: &Source, idmap: &IdMap, grounds: &Grounds) -> Result<(), OwnershipError> {
+    host_owner(volume, idmap)?;
+    refuse_unfit(volume, &verify(source, grounds)?, idmap, grounds)
+}
+
 /// Checks that a prepared directory is still there, the same, and cannot be exchanged by others.
 pub(crate) fn verify(source: &Source, grounds: &Grounds) -> Result<Reached, OwnershipError> {
     refuse_protected(&source.path, grounds)?;
@@ -214,7 +215,7 @@ pub(crate) fn verify(source: &Source, grounds: &Grounds) -> Result<Reached, Owne
 }
 
 fn refuse_protected(path: &Path, grounds: &Grounds) -> Result<(), OwnershipError> {
-    let protected = PROTECTED.iter().map(Path::new).chain(grounds.own.iter().map(PathBuf::as_path));
+    let protected = SYSTEM_DIRECTORIES.iter().map(Path::new).chain(grounds.own.iter().map(PathBuf::as_path));
     match protected.into_iter().find(|protected| path.starts_with(protected) || protected.starts_with(path)) {
         Some(protected) => Err(OwnershipError::Protected { path: path.to_owned(), protected: protected.to_owned() }),
         None => Ok(()),
@@ -222,13 +223,13 @@ fn refuse_protected(path: &Path, grounds: &Grounds) -> Result<(), OwnershipError
 }
 
 /// A directory above that lets nobody but root through, or a mount without set-user-id that the manifest names.
-fn keeps_others_out(volume: &Volume, reached: &Reached) -> Result<bool, OwnershipError> {
-    if reached.is_closed_above {
+fn keeps_others_out(volume: &Volume, reached: &Reached, container_root: HostOwner) -> Result<bool, OwnershipError> {
+    if reached.is_closed_above(container_root) {
         return Ok(true);
     }
     let Some(mount) = volume.nosuid_mount.as_deref().filter(|mount| volume.source.starts_with(mount)) else { return Ok(false) };
     let point = Reached::open(mount)?;
-    let nosuid = |file: &File| rustix::fs::fstatvfs(file).map(|vfs| vfs.f_flag.contains(StatVfsMountFlags::NOSUID)).unwrap_or(false);
+    let nosuid = |file: &File| rustix::fs::fstatvfs(file).is_ok_and(|vfs| vfs.f_flag.contains(StatVfsMountFlags::NOSUID));
     Ok(point.device == reached.device && nosuid(&point.directory) && nosuid(&reached.directory))
 }
 

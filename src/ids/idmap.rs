@@ -34,7 +34,7 @@ pub struct IdMap {
 }
 
 /// The most ranges one map may have; the kernel's own limit (`user_namespaces(7)`).
-pub const RANGES_MAX: usize = 340;
+const RANGES_MAX: usize = 340;
 
 impl IdMap {
     /// Takes ranges in any order and refuses what no kernel would take.

@@ -7,11 +7,11 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The longest name of a fleet, volume, feature or health check, in bytes; fits a file name with room for a suffix.
-pub const NAME_LEN_MAX: usize = 64;
+const NAME_LEN_MAX: usize = 64;
 /// The longest host name, in bytes (RFC 1035, one label per dot-separated part of at most 63).
-pub const HOSTNAME_LEN_MAX: usize = 253;
+const HOSTNAME_LEN_MAX: usize = 253;
 /// The longest mount target, in bytes; the kernel's `PATH_MAX` less room for a container's root.
-pub const TARGET_LEN_MAX: usize = 1024;
+const TARGET_LEN_MAX: usize = 1024;
 
 /// Why a text is no name of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

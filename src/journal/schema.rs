@@ -12,7 +12,7 @@ use crate::machine::Standing;
 /// The rows of both machines.
 pub const SCHEMA: Schema = Schema { application_id: APPLICATION_ID, version: 1, machines: &[CONTAINERS, RUNS] };
 
-/// "PHNX": what `file(1)` and SQLite know a journal of ours by.
+/// "PHNX": what `file(1)` and `SQLite` know a journal of ours by.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"PHNX");
 
 /// A container. A life is one physical container: it begins in `declared`, and coming back there ends it.

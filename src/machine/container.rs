@@ -232,6 +232,18 @@ impl Container<Featured> {
     }
 }
 
+impl Container<Done> {
+    /// What shows that every feature was applied.
+    pub fn features(&self) -> &Features {
+        &self.stage.features
+    }
+
+    /// What shows that autostart was set.
+    pub fn armed(&self) -> &Armed {
+        &self.stage.armed
+    }
+}
+
 /// The states that rest on a living init.
 pub trait Live: Stage + Sized {
     /// The init it rests on.

@@ -78,10 +78,10 @@ pub struct Warnings {
 pub const PROBLEMS_SHOWN_MAX: usize = 50;
 
 impl Problems {
-    /// Sorts by place; problems of the whole file come first.
+    /// Takes them in the order of the text.
     pub(super) fn new(file: &str, list: Vec<Problem>) -> Self {
         debug_assert!(!list.is_empty(), "no problems is no error");
-        Self { file: printable(file), list: sorted(list) }
+        Self { file: printable(file), list }
     }
 
     /// One by one.
@@ -114,7 +114,7 @@ impl fmt::Display for Problems {
 
 impl Warnings {
     pub(super) fn new(file: &str, list: Vec<Problem>) -> Self {
-        Self { file: printable(file), list: sorted(list) }
+        Self { file: printable(file), list }
     }
 
     /// One by one.
@@ -141,13 +141,6 @@ impl fmt::Display for Warnings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_all(f, &self.file, "warning: ", &self.list, "warning")
     }
-}
-
-fn sorted(mut list: Vec<Problem>) -> Vec<Problem> {
-    let start = |problem: &Problem| problem.place.as_ref().map(|place| (place.span.start, place.span.end));
-    list.sort_by(|a, b| (start(a), &a.what, &a.remedy).cmp(&(start(b), &b.what, &b.remedy)));
-    list.dedup();
-    list
 }
 
 fn write_all(f: &mut fmt::Formatter<'_>, file: &str, severity: &str, list: &[Problem], noun: &str) -> fmt::Result {

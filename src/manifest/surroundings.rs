@@ -3,58 +3,9 @@
 //! Apart so that a check depends on its arguments and the files the manifest names, and on nothing else: no environment, no clock,
 //! no question to the host. Not here: finding these facts out; the caller does that.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use crate::ids::IdMap;
-
-/// The kind of host a fleet is meant for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HostKind {
-    /// Plain LXC.
-    Lxc,
-    /// Proxmox VE.
-    Pct,
-    /// The simulator.
-    Sim,
-}
-
-impl HostKind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Lxc, Self::Pct, Self::Sim];
-
-    /// Its name on the command line and in the journal.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lxc => "lxc",
-            Self::Pct => "pct",
-            Self::Sim => "sim",
-        }
-    }
-}
-
-impl fmt::Display for HostKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for HostKind {
-    type Err = HostKindError;
-
-    fn from_str(text: &str) -> Result<Self, HostKindError> {
-        let known = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        known.ok_or_else(|| HostKindError { given: text.chars().take(40).collect() })
-    }
-}
-
-/// Why a text is no [`HostKind`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no kind of host; write lxc, pct or sim")]
-pub struct HostKindError {
-    given: String,
-}
+use crate::ids::{HostKind, IdMap};
 
 /// What the machine decides.
 #[derive(Clone, Debug, PartialEq, Eq)]

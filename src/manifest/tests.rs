@@ -18,7 +18,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Checked, HostKind, Manifest, Problems, Surroundings, parse, proxmox_idmap};
+use super::{Checked, Manifest, Problems, Surroundings, parse, proxmox_idmap};
+use crate::ids::HostKind;
 
 /// A directory with scripts and a template, and a machine around it.
 pub(super) struct Bench {

@@ -17,6 +17,7 @@ use crate::host::{Lease, LockError};
 use crate::ids::{Ctid, FleetName, Incarnation, Moment, RunId};
 use crate::journal::{Account, SCHEMA, with_texts};
 use crate::machine::{Fact, Line, RunClosed, RunCommand, RunEnd};
+use crate::plan::Effect;
 
 /// What is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +286,7 @@ impl Show<'_> {
 struct FreeLocks;
 
 impl Locks for FreeLocks {
-    fn lock(&self, _: &[Ctid]) -> Result<Lease, LockError> {
+    fn lock(&self, _: &Effect) -> Result<Lease, LockError> {
         Ok(Lease { files: Vec::new(), keep: None })
     }
 }

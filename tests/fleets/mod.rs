@@ -14,11 +14,11 @@ use phoenix::manifest::{
 };
 use phoenix_journal::Digest;
 
-pub fn ctid(number: u32) -> Ctid {
+pub(crate) fn ctid(number: u32) -> Ctid {
     Ctid::new(number).expect("a number in range")
 }
 
-pub fn script(name: &str) -> Script {
+pub(crate) fn script(name: &str) -> Script {
     let text = format!("#!/bin/sh\necho {name}\n");
     Script {
         path: format!("{name}.sh").into(),
@@ -33,7 +33,7 @@ pub fn script(name: &str) -> Script {
 }
 
 /// One feature, one health check, no volume.
-pub fn spec(number: u32) -> Spec {
+pub(crate) fn spec(number: u32) -> Spec {
     Spec {
         ctid: ctid(number),
         hostname: format!("c{number}").parse().expect("a host name"),
@@ -59,7 +59,7 @@ pub fn spec(number: u32) -> Spec {
     }
 }
 
-pub fn volume(name: &str) -> Volume {
+pub(crate) fn volume(name: &str) -> Volume {
     Volume {
         name: name.parse().expect("a name"),
         source: format!("/srv/{name}").into(),
@@ -72,34 +72,34 @@ pub fn volume(name: &str) -> Volume {
     }
 }
 
-pub fn mounted(mut spec: Spec, name: &str) -> Spec {
+pub(crate) fn mounted(mut spec: Spec, name: &str) -> Spec {
     let at = format!("/srv/{name}").parse().expect("a target");
     spec.mounts.push(Mount { volume: volume(name), at, read_only: false });
     spec
 }
 
-pub fn cloned(mut spec: Spec, source: u32) -> Spec {
+pub(crate) fn cloned(mut spec: Spec, source: u32) -> Spec {
     spec.origin = Origin::Clone { source: ctid(source) };
     spec.depends_on.insert(ctid(source));
     spec
 }
 
-pub fn depending(mut spec: Spec, on: u32) -> Spec {
+pub(crate) fn depending(mut spec: Spec, on: u32) -> Spec {
     spec.depends_on.insert(ctid(on));
     spec
 }
 
-pub fn with_application(mut spec: Spec) -> Spec {
+pub(crate) fn with_application(mut spec: Spec) -> Spec {
     spec.application = Some(script("app"));
     spec
 }
 
 /// A source, a clone of it with a volume and an application, and a third that shares the volume and depends on the clone.
-pub fn trio() -> Vec<Spec> {
+pub(crate) fn trio() -> Vec<Spec> {
     let clone = with_application(cloned(mounted(spec(101), "media"), 100));
     vec![spec(100), clone, depending(mounted(spec(102), "media"), 101)]
 }
 
-pub fn wanted(specs: Vec<Spec>) -> BTreeMap<Ctid, Wanted> {
+pub(crate) fn wanted(specs: Vec<Spec>) -> BTreeMap<Ctid, Wanted> {
     specs.into_iter().map(|spec| (spec.ctid, Wanted { template: Some(Digest::of(b"template")), spec: Arc::new(spec) })).collect()
 }

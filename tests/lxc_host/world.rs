@@ -18,7 +18,9 @@ use phoenix::manifest::{
 };
 use phoenix::plan::{Action, Doubt, Effect, Init, Intent, Mark, Reason};
 use phoenix::shim::ShimBinary;
-use phoenix_journal::{Digest, Epoch, Recorded, Seq};
+use phoenix_journal::{Digest, Epoch, Seq};
+
+use crate::recorded::recorded;
 
 /// The host ids of the test containers: root's own range in `/etc/subuid`.
 pub(crate) const HOST_ROOT: u32 = 100_000;
@@ -55,7 +57,7 @@ impl World {
         let runtime = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
         let host = Lxc::new(options(directory.path(), runtime.path())).expect("a host");
         host.settle_in(&mark(ctid(900_200)).journal).expect("settled in");
-        Some(Self { directory, runtime, host, seq: AtomicU64::new(1) })
+        Some(Self { directory, runtime, host, seq: AtomicU64::new(100) })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -135,7 +137,7 @@ impl World {
     pub(crate) fn carry_out(&self, effect: Effect) -> Report {
         let lease = self.host.lock(&effect.intent.locks()).expect("the locks are free");
         let seq = Seq::new(self.seq.fetch_add(1, Ordering::Relaxed));
-        self.host.carry_out(Recorded::stub(effect, seq, Epoch::new(1)), lease)
+        self.host.carry_out(recorded(effect, seq), lease)
     }
 
     /// Carries out one step that must be `Done`.

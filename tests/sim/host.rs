@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use phoenix::host::sim::{Flow, Progress, Sim, Survivors, Tamper, World, WorldOptions};
-use phoenix::host::{Host, HostError, HostKind, LockError};
+use phoenix::host::{Host, HostError, LockError};
+use phoenix::ids::HostKind;
 use phoenix::ids::Step;
 use phoenix::machine::StepResult;
 use phoenix_journal::JournalId;

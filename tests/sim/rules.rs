@@ -345,6 +345,29 @@ fn scripts_are_interrupted_without_their_shim_and_finished_with_it() {
 }
 
 #[test]
+fn after_a_boot_nobody_can_tell_whether_a_script_was_begun() {
+    let mut rig = rig_with(options(), vec![spec(C)]);
+    through(&mut rig, ctid(C), &[finalized(), vec![Step::RunStart, Step::RunReady]].concat());
+    let script = rig.effect(ctid(C), feature().id(), None);
+    let op = rig.world.begin(&script);
+    for _ in 0..2 {
+        let mut world = rig.world.clone();
+        world.crash_host();
+        assert_eq!(world.settle(&script, &mut |_| {}).result, StepResult::Interrupted);
+        rig.world.advance(op);
+    }
+}
+
+#[test]
+fn the_deadline_thaws_a_frozen_container() {
+    let mut rig = rig_with(options(), vec![spec(C)]);
+    through(&mut rig, ctid(C), &[finalized(), vec![Step::RunStart, Step::RunReady]].concat());
+    rig.world.tamper(&Tamper::Freeze(ctid(C)));
+    assert_eq!(class_of(&do_step(&mut rig, ctid(C), feature())), &FailureClass::Timeout);
+    through(&mut rig, ctid(C), &[feature()]);
+}
+
+#[test]
 fn results_of_scripts_survive_the_boot_and_those_of_checks_do_not() {
     let mut rig = rig_with(options(), vec![spec(C)]);
     through(&mut rig, ctid(C), &[finalized(), vec![Step::RunStart, Step::RunReady]].concat());

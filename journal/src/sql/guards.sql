@@ -7,16 +7,20 @@ BEGIN
   SELECT CASE
     WHEN NEW.epoch IS NOT (SELECT max(number) FROM epochs)
       THEN RAISE(ABORT, 'phoenix: epoch: another writer has begun since')
-    WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM entries)
-      THEN RAISE(ABORT, 'phoenix: sequence: an entry follows the last one, without a gap')
-    WHEN NEW.prev_hash IS NOT coalesce((SELECT hash FROM entries WHERE seq = NEW.seq - 1),
-        x'0000000000000000000000000000000000000000000000000000000000000000')
-      THEN RAISE(ABORT, 'phoenix: chain: prev_hash is not the hash of the last entry')
-    WHEN NOT EXISTS (SELECT 1 FROM machine_states m WHERE m.machine = NEW.machine AND m.state = NEW.state)
+    WHEN (NEW.seq - 1, NEW.prev_hash) IS NOT (SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1)
+      AND NOT (NEW.seq IS 1 AND NEW.prev_hash IS x'0000000000000000000000000000000000000000000000000000000000000000'
+        AND NOT EXISTS (SELECT 1 FROM entries))
+      THEN CASE WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM entries)
+        THEN RAISE(ABORT, 'phoenix: sequence: an entry follows the last one, without a gap')
+        ELSE RAISE(ABORT, 'phoenix: chain: prev_hash is not the hash of the last entry') END
+    -- What the stream has already was looked up when it got it.
+    WHEN NEW.state IS NOT p.state
+        AND NOT EXISTS (SELECT 1 FROM machine_states m WHERE m.machine = NEW.machine AND m.state = NEW.state)
       THEN CASE WHEN NOT EXISTS (SELECT 1 FROM machine_states m WHERE m.machine = NEW.machine)
         THEN RAISE(ABORT, 'phoenix: machine: no such machine')
         ELSE RAISE(ABORT, 'phoenix: state: the machine has no such state') END
-    WHEN NOT EXISTS (SELECT 1 FROM machine_standings m WHERE m.machine = NEW.machine AND m.standing = NEW.standing)
+    WHEN NEW.standing IS NOT p.standing
+        AND NOT EXISTS (SELECT 1 FROM machine_standings m WHERE m.machine = NEW.machine AND m.standing = NEW.standing)
       THEN RAISE(ABORT, 'phoenix: standing: the machine has no such standing')
 
     WHEN p.machine IS NULL THEN CASE
@@ -103,7 +107,16 @@ BEGIN
   SELECT RAISE(ABORT, 'phoenix: history: entries are never deleted');
 END;
 
-CREATE TRIGGER entries_position AFTER INSERT ON entries
+-- Two triggers, whichever comes first: the row of the first has `last_seq` already and is none for the second. One trigger with
+-- an INSERT ... SELECT would make SQLite build a temporary table for every entry.
+CREATE TRIGGER entries_first AFTER INSERT ON entries
+WHEN NEW.kind IS 'declare' AND NOT EXISTS (SELECT 1 FROM streams s WHERE s.machine = NEW.machine AND s.stream = NEW.stream)
+BEGIN
+  INSERT INTO streams (machine, stream, state, standing, life, generation, last_seq, open_intent, standing_seq, state_seq, ended)
+    VALUES (NEW.machine, NEW.stream, NEW.state, NEW.standing, NEW.life, NEW.generation, NEW.seq, NULL, NEW.seq, NEW.seq, 0);
+END;
+
+CREATE TRIGGER entries_next AFTER INSERT ON entries
 BEGIN
   UPDATE streams SET
     state = NEW.state,
@@ -114,46 +127,37 @@ BEGIN
     open_intent = CASE
       WHEN NEW.kind IS 'intent' THEN NEW.seq
       WHEN NEW.kind IS NOT 'note' THEN NULL
-      WHEN state IS NOT NEW.state AND EXISTS (
+      WHEN state IS NEW.state THEN open_intent
+      WHEN EXISTS (
         SELECT 1 FROM machine_states m WHERE m.machine = NEW.machine AND m.state = NEW.state AND m.initial = 1) THEN NULL
       ELSE open_intent END,
     standing_seq = CASE WHEN standing IS NOT NEW.standing OR life IS NOT NEW.life THEN NEW.seq ELSE standing_seq END,
     state_seq = CASE WHEN state IS NOT NEW.state OR life IS NOT NEW.life THEN NEW.seq ELSE state_seq END,
-    ended = state IS NOT NEW.state AND EXISTS (
-      SELECT 1 FROM machine_states m WHERE m.machine = NEW.machine AND m.state = NEW.state AND m.initial = 1)
-  WHERE machine = NEW.machine AND stream = NEW.stream;
-  INSERT INTO streams
-    SELECT NEW.machine, NEW.stream, NEW.state, NEW.standing, NEW.life, NEW.generation, NEW.seq, NULL, NEW.seq, NEW.seq, 0
-    WHERE NEW.kind IS 'declare' AND NEW.generation IS 1
-      AND NOT EXISTS (SELECT 1 FROM streams s WHERE s.machine = NEW.machine AND s.stream = NEW.stream);
+    ended = CASE
+      WHEN state IS NEW.state THEN 0
+      WHEN EXISTS (
+        SELECT 1 FROM machine_states m WHERE m.machine = NEW.machine AND m.state = NEW.state AND m.initial = 1) THEN 1
+      ELSE 0 END
+  WHERE machine = NEW.machine AND stream = NEW.stream AND last_seq < NEW.seq;
 END;
 
 -- A position is written only while its stream's entry, the newest of all, is being inserted: at any other time either the
 -- newest entry is another stream's, or the position stands at it already.
 CREATE TRIGGER streams_insert BEFORE INSERT ON streams
+WHEN EXISTS (SELECT 1 FROM streams s WHERE s.machine = NEW.machine AND s.stream = NEW.stream)
+  OR (NEW.last_seq, NEW.machine, NEW.stream, NEW.state, NEW.standing, NEW.life, NEW.generation, 'declare', 1) IS NOT (
+    SELECT seq, machine, stream, state, standing, life, generation, kind, generation FROM entries ORDER BY seq DESC LIMIT 1)
+  OR NEW.open_intent IS NOT NULL OR NEW.standing_seq IS NOT NEW.last_seq OR NEW.state_seq IS NOT NEW.last_seq OR NEW.ended IS NOT 0
 BEGIN
-  SELECT CASE
-    WHEN EXISTS (SELECT 1 FROM streams s WHERE s.machine = NEW.machine AND s.stream = NEW.stream)
-      OR NOT EXISTS (
-        SELECT 1 FROM entries e
-        WHERE e.seq = NEW.last_seq AND e.seq = (SELECT max(seq) FROM entries) AND e.kind = 'declare' AND e.generation = 1
-          AND e.machine = NEW.machine AND e.stream = NEW.stream AND e.life = NEW.life AND e.generation = NEW.generation
-          AND e.state = NEW.state AND e.standing = NEW.standing
-          AND NEW.open_intent IS NULL AND NEW.standing_seq = e.seq AND NEW.state_seq = e.seq AND NEW.ended = 0)
-      THEN RAISE(ABORT, 'phoenix: position: a position says what the last entry of its stream says')
-    END;
+  SELECT RAISE(ABORT, 'phoenix: position: a position says what the last entry of its stream says');
 END;
 
 CREATE TRIGGER streams_update BEFORE UPDATE ON streams
+WHEN NEW.machine IS NOT OLD.machine OR NEW.stream IS NOT OLD.stream OR NEW.last_seq <= OLD.last_seq
+  OR (NEW.last_seq, NEW.machine, NEW.stream, NEW.state, NEW.standing, NEW.life, NEW.generation) IS NOT (
+    SELECT seq, machine, stream, state, standing, life, generation FROM entries ORDER BY seq DESC LIMIT 1)
 BEGIN
-  SELECT CASE
-    WHEN NEW.machine IS NOT OLD.machine OR NEW.stream IS NOT OLD.stream OR NOT EXISTS (
-        SELECT 1 FROM entries e
-        WHERE e.seq = NEW.last_seq AND e.seq > OLD.last_seq AND e.seq = (SELECT max(seq) FROM entries)
-          AND e.machine = NEW.machine AND e.stream = NEW.stream AND e.life = NEW.life AND e.generation = NEW.generation
-          AND e.state = NEW.state AND e.standing = NEW.standing)
-      THEN RAISE(ABORT, 'phoenix: position: a position says what the last entry of its stream says')
-    END;
+  SELECT RAISE(ABORT, 'phoenix: position: a position says what the last entry of its stream says');
 END;
 
 CREATE TRIGGER streams_delete BEFORE DELETE ON streams

@@ -60,7 +60,7 @@ pub fn target() -> BoxedStrategy<Target> {
 
 /// A container's number.
 pub fn ctid() -> BoxedStrategy<Ctid> {
-    (CTID_MIN..=CTID_MAX).prop_map(|number| Ctid::new(number).expect("a number in the range")).boxed()
+    (CTID_MIN..=CTID_MAX).prop_filter_map("a number out of the range", |number| Ctid::new(number).ok()).boxed()
 }
 
 /// A generation.
@@ -155,7 +155,7 @@ pub fn step_id() -> BoxedStrategy<StepId> {
 
 /// An id map, of up to four ranges a kind; one in eight is the identity map.
 pub fn idmap() -> BoxedStrategy<IdMap> {
-    let mapped = (ranges(), ranges()).prop_map(|(users, groups)| IdMap::new(users, groups).expect("ranges that do not overlap"));
+    let mapped = (ranges(), ranges()).prop_filter_map("ranges that overlap", |(users, groups)| IdMap::new(users, groups).ok());
     prop_oneof![7 => mapped, 1 => Just(IdMap::identity())].boxed()
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use phoenix_journal::Record;
 
-pub(super) use samples::{intents, mark, notes, outcomes, runs_opened};
+pub(super) use samples::{declarations, intents, mark, notes, outcomes, runs_closed, runs_opened};
 
 use super::row;
 use crate::codec::written::{Read, Shown, Written};
@@ -42,7 +42,7 @@ fn check_file(name: &str, text: &str) -> String {
 #[track_caller]
 fn check(name: &str, facts: &[Fact]) -> String {
     let rows: Vec<_> = facts.iter().map(|fact| row(Line::Fact(fact.clone()).draft())).collect();
-    let text: String = rows.iter().map(|row| format!("{}\n", row.payload)).collect();
+    let text: String = rows.iter().flat_map(|row| [row.payload.as_str(), "\n"]).collect();
     for (fact, row) in facts.iter().zip(&rows) {
         let back = entry::read(row).unwrap_or_else(|why| panic!("{why:?}"));
         assert_eq!(back, *fact);
@@ -64,7 +64,7 @@ fn check_variants<T: Written>(text: &str) {
 
 #[test]
 fn declarations_are_as_released() {
-    let text = check("declaration.jsonl", &samples::declarations());
+    let text = check("declaration.jsonl", &declarations());
     check_variants::<Origin>(&text);
     check_variants::<Template>(&text);
     check_variants::<Address>(&text);
@@ -104,7 +104,7 @@ fn notes_are_as_released() {
 fn runs_are_as_released() {
     let text = check("run_opened.jsonl", &runs_opened());
     check_variants::<RunCommand>(&text);
-    let text = check("run_closed.jsonl", &samples::runs_closed());
+    let text = check("run_closed.jsonl", &runs_closed());
     check_variants::<RunEnd>(&text);
 }
 
@@ -116,11 +116,10 @@ fn a_mark_is_as_released() {
 
 /// The variant's name in JSON: the text, or the only key.
 fn tag<T: Written>(value: &T) -> String {
-    match serde_json::to_value(Shown(value)).expect("a document") {
-        serde_json::Value::String(name) => name,
-        serde_json::Value::Object(fields) => fields.keys().next().expect("a variant").clone(),
-        other => panic!("{other} has no variant"),
-    }
+    let written = serde_json::to_value(Shown(value)).expect("a document");
+    let key = written.as_object().and_then(|fields| fields.keys().next());
+    let name = key.map(String::as_str).or(written.as_str());
+    name.unwrap_or_else(|| panic!("{written} has no variant")).to_owned()
 }
 
 #[track_caller]
@@ -164,7 +163,7 @@ fn check_drawn<T: Written + Debug>(strategy: &impl Strategy<Value = T>) {
     let mut runner = TestRunner::deterministic();
     let drawn: BTreeSet<String> =
         (0..2_000).map(|_| tag(&strategy.new_tree(&mut runner).expect("a strategy that rejects little").current())).collect();
-    let text: String = drawn.iter().map(|name| format!("\"{name}\"")).collect();
+    let text: String = drawn.iter().flat_map(|name| ["\"", name.as_str(), "\""]).collect();
     check_variants::<T>(&text);
 }
 

@@ -6,7 +6,7 @@ use std::error::Error as _;
 use phoenix_journal::{Body, Digest, Record, Row, Seq, StreamKey};
 use proptest::prelude::*;
 
-use super::golden::{intents, notes, outcomes, runs_opened};
+use super::golden::{declarations, intents, notes, outcomes, runs_closed, runs_opened};
 use super::row_of;
 use crate::codec::{CodecError, MarkError, arbitrary, entry, mark_from_json, mark_to_json};
 use crate::machine::{Fact, Line};
@@ -72,6 +72,36 @@ fn unknown_and_missing_fields_are_named_with_their_place() {
     check_payload(&respelled(intended(), r#""attempt":1"#, r#""attempt":1,"attempt":1"#), "record.intent", "duplicate field");
     check_payload(&respelled(intended(), r#""intent""#, r#""hope""#), "record", "unknown variant `hope`");
     check_payload(&respelled(intended(), r#""schema":1"#, r#""schema":1,"more":0"#), "more", "unknown field `more`");
+}
+
+/// Puts a strange field into the object that comes `left`th; false if there are fewer.
+fn intrude(value: &mut serde_json::Value, left: &mut usize) -> bool {
+    let inside: Vec<&mut serde_json::Value> = match value {
+        serde_json::Value::Object(fields) if *left == 0 => return fields.insert("zzz".to_owned(), 0.into()).is_none(),
+        serde_json::Value::Object(fields) => {
+            *left -= 1;
+            fields.values_mut().collect()
+        }
+        serde_json::Value::Array(values) => values.iter_mut().collect(),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::String(_) => Vec::new(),
+    };
+    inside.into_iter().any(|value| intrude(value, left))
+}
+
+#[test]
+fn a_strange_field_is_seen_in_every_object_of_every_document() {
+    let facts = declarations().into_iter().chain(intents()).chain(outcomes()).chain(notes()).chain(runs_opened()).chain(runs_closed());
+    for row in facts.map(|fact| row_of(&fact)) {
+        for place in 0.. {
+            let mut payload: serde_json::Value = serde_json::from_str(&row.payload).expect("a payload is JSON");
+            if !intrude(&mut payload, &mut place.clone()) {
+                assert!(place > 2, "{payload}");
+                break;
+            }
+            let row = Row { payload: payload.to_string(), ..row.clone() };
+            assert!(matches!(refused(&row), CodecError::Payload { .. }), "{payload}");
+        }
+    }
 }
 
 #[test]

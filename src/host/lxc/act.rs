@@ -14,7 +14,7 @@ use phoenix_journal::{Digest, Epoch, Seq};
 use crate::ids::{Moment, StepId};
 use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Action, Effect, Intent, Mark, Presence};
-use crate::shim::{self, Ending, IntentRef, Job, JobResult, PrepareError, ResultPlace, Secret, Task};
+use crate::shim::{self, Ending, IntentRef, Job, JobResult, PrepareError, Prepared, ResultPlace, Secret, Task};
 
 use super::{Lxc, observe};
 
@@ -34,12 +34,15 @@ pub(super) struct Act<'a> {
     pub(super) epoch: Epoch,
     pub(super) intent_ref: IntentRef,
     output: std::cell::RefCell<Option<Output>>,
+    /// What was allocated before the intent, for the first child.
+    prepared: std::cell::RefCell<Option<Prepared>>,
 }
 
 impl<'a> Act<'a> {
-    pub(super) fn new(host: &'a Lxc, seq: Seq, epoch: Epoch, effect: &'a Effect, locks: &'a [File]) -> Self {
+    pub(super) fn new(host: &'a Lxc, seq: Seq, epoch: Epoch, effect: &'a Effect, locks: &'a [File], prepared: Option<Prepared>) -> Self {
         let intent_ref = intent_ref(seq, epoch, &effect.intent);
-        Self { host, effect, locks, epoch, intent_ref, output: std::cell::RefCell::new(None) }
+        let (output, prepared) = (std::cell::RefCell::new(None), std::cell::RefCell::new(prepared));
+        Self { host, effect, locks, epoch, intent_ref, output, prepared }
     }
 
     pub(super) fn intent(&self) -> &'a Intent {
@@ -122,7 +125,9 @@ impl<'a> Act<'a> {
     /// As [`Self::run`], with a deadline of the child's own.
     pub(super) fn run_until(&self, task: Task, sync: Vec<PathBuf>, secrets: Vec<Secret>, deadline: Moment) -> Taken<JobResult> {
         let Intent { ctid, incarnation, step, attempt, token, .. } = self.intent();
-        let prepared = shim::prepare(&self.place(), *token).map_err(|error| {
+        let allocated = self.prepared.take();
+        let prepared = allocated.map_or_else(|| shim::prepare(&self.place(), *token), Ok);
+        let prepared = prepared.map_err(|error| {
             let class = FailureClass::Transient;
             match &error {
                 PrepareError::Full { .. } => failed(class, error),
@@ -152,7 +157,8 @@ impl<'a> Act<'a> {
 
     /// Judges the end of a child: only an exit status of 0 goes on.
     pub(super) fn expect_success(&self, result: &JobResult, what: &str, command: Option<String>) -> Taken<()> {
-        judge_ending(&self.intent().step, result, what, command)
+        let tail = tail(&result.output().unwrap_or_default());
+        judge_ending(&self.intent().step, result, what, command, tail)
     }
 }
 
@@ -162,6 +168,27 @@ pub(super) fn intent_ref(seq: Seq, epoch: Epoch, intent: &Intent) -> IntentRef {
     let Intent { ctid, incarnation, step, attempt, token, .. } = intent;
     let digest = Digest::of(format!("{ctid} {incarnation} {step} {attempt} {token}").as_bytes());
     IntentRef::new(seq, epoch, digest).expect("a sequence number prints as decimal digits")
+}
+
+/// Whether a step always has a child, so that space for its result is allocated before the intent. Others have one at most on
+/// some systems, or none.
+pub(super) fn needs_a_shim(intent: &Intent) -> bool {
+    match &intent.action {
+        Action::Create { .. } | Action::Clone { .. } | Action::Start { .. } | Action::RunScript { .. } | Action::AskHealth { .. } => true,
+        Action::Mark
+        | Action::Hold { .. }
+        | Action::Release
+        | Action::Configure
+        | Action::ReadIdmap { .. }
+        | Action::Stop { .. }
+        | Action::Prepare { .. }
+        | Action::Attach { .. }
+        | Action::Detach { .. }
+        | Action::AwaitReady { .. }
+        | Action::SetAutostart
+        | Action::Destroy
+        | Action::Repair { .. } => false,
+    }
 }
 
 pub(super) fn place(host: &Lxc, intent: &Intent) -> ResultPlace {
@@ -195,7 +222,7 @@ pub(super) fn owner(mark: &Mark) -> String {
 }
 
 /// Judges the end of a child.
-pub(super) fn judge_ending(step: &StepId, result: &JobResult, what: &str, command: Option<String>) -> Taken<()> {
+pub(super) fn judge_ending(step: &StepId, result: &JobResult, what: &str, command: Option<String>, tail: String) -> Taken<()> {
     let (class, message, status) = match &result.ending {
         Ending::Exited(0) => return Ok(()),
         Ending::Exited(status) => (FailureClass::Transient, format!("{what} failed"), Some(format!("exit {status}"))),
@@ -207,7 +234,6 @@ pub(super) fn judge_ending(step: &StepId, result: &JobResult, what: &str, comman
         Ending::NotStarted { why } => (FailureClass::Transient, format!("{what} could not be started: {why}"), None),
         Ending::NotDurable { why } => (FailureClass::Transient, format!("{what} succeeded, but could not be made durable: {why}"), None),
     };
-    let tail = tail(&result.output().unwrap_or_default());
     Err(Box::new(StepResult::Failed(Failure { class, message, command, status, tail })))
 }
 
@@ -228,11 +254,8 @@ pub(super) fn failed(class: FailureClass, message: impl Display) -> Box<StepResu
 }
 
 pub(super) fn io_failed(what: &str, error: &io::Error) -> Box<StepResult> {
-    let class = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::InvalidData => FailureClass::Permanent,
-        // Kinds are the library's enum, and whatever else it names may pass.
-        _ => FailureClass::Transient,
-    };
+    let stays = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::InvalidData);
+    let class = if stays { FailureClass::Permanent } else { FailureClass::Transient };
     failed(class, format!("cannot {what}: {error}"))
 }
 

@@ -9,7 +9,7 @@ use crate::manifest::Resources;
 
 /// Where the controllers are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Controllers {
+pub(crate) struct Controllers {
     memory: Option<Version>,
     /// Whether swap is accounted (`memsw` in v1, `memory.swap.max` in v2).
     swap: bool,
@@ -39,7 +39,7 @@ pub(crate) const LIMIT_KEYS: [&str; 7] = [
 
 impl Controllers {
     /// Looks at what is mounted. `mountinfo` is the text of `/proc/self/mountinfo`; `read` reads a file of a cgroup mount.
-    pub fn look(mountinfo: &str, read: impl Fn(&Path) -> Option<String>) -> Self {
+    pub(crate) fn look(mountinfo: &str, read: impl Fn(&Path) -> Option<String>) -> Self {
         let mounts: Vec<(&Path, &str, &str)> = mountinfo.lines().filter_map(parse_mount).collect();
         let v1 = |name: &str| mounts.iter().find(|(_, kind, options)| *kind == "cgroup" && options.split(',').any(|option| option == name));
         let v2 = mounts.iter().find(|(_, kind, _)| *kind == "cgroup2");
@@ -59,7 +59,7 @@ impl Controllers {
     }
 
     /// Looks at this host.
-    pub fn of_this_host() -> Self {
+    pub(crate) fn of_this_host() -> Self {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Self::look(&mountinfo, |path| std::fs::read_to_string(path).ok())
     }

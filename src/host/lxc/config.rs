@@ -229,6 +229,13 @@ mod tests {
         }
 
         #[test]
+        fn quotes_come_back_equal(value in "['\" a]{0,7}") {
+            let config = Config::parse(&format!("lxc.a = {value}\n"));
+            prop_assert!(config.is_ok());
+            prop_assert_eq!(Config::parse(&config.clone().unwrap_or_default().to_string()), config);
+        }
+
+        #[test]
         fn settings_come_back(settings in proptest::collection::vec(("lxc\\.[a-z]{1,9}(\\.[a-z0-9]{1,9}){0,3}", "[!-~]([ -~]{0,30}[!-~])?"), 0..12)) {
             let mut config = Config::default();
             for (key, value) in &settings {

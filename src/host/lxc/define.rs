@@ -22,7 +22,6 @@ use super::config::{Config, MOUNT_KEY};
 use super::inside::{Inside, set_hostname};
 use super::layout::{CONFIG_FILE, ROOTFS};
 use super::mark::{self, MARK_BYTES_MAX, MARK_FILE};
-use super::mount_entry::MountEntry;
 use super::wanted::{self, Wanted};
 use super::{durable, observe, removal};
 
@@ -36,31 +35,31 @@ const NOTES: &str = "var/lib/phoenix";
 
 impl Act<'_> {
     pub(super) fn create(&self, template: Option<Digest>) -> Taken {
-        if let Some(found) = self.found_at_place()? {
-            return Ok(found);
+        if let Some(left_out) = self.found_at_place()? {
+            return Ok(Evidence::Created { left_out });
         }
         let archive = self.archive(template)?;
         let staging = self.staging()?;
         let rootfs = staging.join(ROOTFS);
         let idmap = self.effect.spec.idmap.clone();
-        let left_out = self.cleaning_up(&staging, || {
+        let left_out = cleaning_up(&staging, || {
             make_directory(&rootfs, 0o755)?;
             let result = self.run(Task::Unpack { archive, rootfs: rootfs.clone(), idmap }, Vec::new(), Vec::new())?;
             self.expect_success(&result, "unpacking the template", None)?;
             Ok(result.unpacked.map_or(0, |unpacked| unpacked.left_out))
         })?;
-        self.cleaning_up(&staging, || self.complete(&staging, left_out))?;
+        cleaning_up(&staging, || self.complete(&staging, left_out))?;
         Ok(Evidence::Created { left_out })
     }
 
     pub(super) fn clone_from(&self, source: Ctid, incarnation: Incarnation) -> Taken {
-        if let Some(found) = self.found_at_place()? {
-            return Ok(found);
+        if self.found_at_place()?.is_some() {
+            return self.cloned(source, incarnation);
         }
         self.check_source(source, incarnation)?;
         let staging = self.staging()?;
         let (from, to) = (self.host.layout.rootfs(source), staging.join(ROOTFS));
-        self.cleaning_up(&staging, || {
+        cleaning_up(&staging, || {
             let mut argv: Vec<OsString> = vec![self.host.programs.cp.clone().into()];
             argv.extend(["-a", "--reflink=auto", "--one-file-system", "-T", "--"].map(OsString::from));
             argv.extend([from.clone().into_os_string(), to.clone().into_os_string()]);
@@ -80,8 +79,8 @@ impl Act<'_> {
         Ok(Evidence::Cloned { source, incarnation, shared_mounts: u32::try_from(mounts).unwrap_or(u32::MAX) })
     }
 
-    /// Evidence if the container is at its place already; an end if something else is.
-    pub(super) fn found_at_place(&self) -> Taken<Option<Evidence>> {
+    /// Whether the container is at its place already, with what was left out of its archive; an end if something else is.
+    pub(super) fn found_at_place(&self) -> Taken<Option<u32>> {
         let (layout, ctid) = (&self.host.layout, self.intent().ctid);
         let presence = observe::presence(layout, ctid).map_err(|error| io_failed("look at the container", &error))?;
         if presence.is_none() {
@@ -91,10 +90,7 @@ impl Act<'_> {
         match text.as_deref().and_then(mark::parse) {
             Some((found, left_out)) if self.effect.mark.owns(&found) => {
                 judge_mark(&self.effect.mark, Some(&found))?;
-                Ok(Some(match &self.effect.spec.origin {
-                    Origin::Template(_) => Evidence::Created { left_out },
-                    Origin::Clone { .. } => self.clone_evidence()?,
-                }))
+                Ok(Some(left_out))
             }
             Some((found, _)) => Err(Box::new(StepResult::Foreign { owner: owner(&found) })),
             None => Err(Box::new(StepResult::Foreign { owner: format!("{}, without a mark", layout.container(ctid).display()) })),
@@ -199,18 +195,6 @@ impl Act<'_> {
         Ok(staging)
     }
 
-    /// Takes the staging directory away if `work` fails. If that fails too, it is partial.
-    fn cleaning_up<T>(&self, staging: &Path, work: impl FnOnce() -> Taken<T>) -> Taken<T> {
-        work().map_err(|result| {
-            // Processes that could not be ended may be writing still: looking comes first.
-            let settled = matches!(&*result, StepResult::Failed(failure) if failure.class != FailureClass::Undead);
-            if settled && removal::remove_tree(staging).is_err() {
-                return Box::new(StepResult::Partial { leftover: staging.display().to_string() });
-            }
-            result
-        })
-    }
-
     /// Adds configuration, mark and host name to a root file system, makes all of it durable and puts it in its place.
     fn complete(&self, staging: &Path, left_out: u32) -> Taken<()> {
         let (layout, intent) = (&self.host.layout, self.intent());
@@ -261,11 +245,9 @@ impl Act<'_> {
     /// Takes away what would make the copy pass for its source.
     fn forget_source(&self, rootfs: &Path) -> Taken<()> {
         let inside = Inside::open(rootfs, &self.effect.spec.idmap).map_err(at("open", rootfs))?;
-        match inside.directory(Path::new("var/lib")) {
-            Ok(_) => removal::remove_tree(&rootfs.join(NOTES)).map_err(at("remove the source's notes in", rootfs))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            // A link on the way: then no note of ours lies there.
-            Err(_) => {}
+        // Where a link is on the way, or nothing, no note of ours lies.
+        if inside.directory(Path::new("var/lib")).is_ok() {
+            removal::remove_tree(&rootfs.join(NOTES)).map_err(at("remove the source's notes in", rootfs))?;
         }
         let machine_id = Path::new("etc/machine-id");
         if inside.read(machine_id).is_ok_and(|id| id.is_some_and(|id| !id.is_empty())) {
@@ -279,23 +261,18 @@ impl Act<'_> {
         let path = container.join(MARK_FILE);
         durable::write(&path, mark::write(&self.effect.mark, left_out).as_bytes(), FILE_MODE).map_err(at("write", &path))
     }
+}
 
-    fn clone_evidence(&self) -> Taken {
-        match &self.intent().action {
-            crate::plan::Action::Clone { source, incarnation } => self.cloned(*source, *incarnation),
-            _ => Err(Box::new(StepResult::Unknown { why: "a clone's spec without a clone's action".to_owned() })),
+/// Takes the staging directory away if `work` fails. If that fails too, it is partial.
+fn cleaning_up<T>(staging: &Path, work: impl FnOnce() -> Taken<T>) -> Taken<T> {
+    work().map_err(|result| {
+        // Processes that could not be ended may be writing still: looking comes first.
+        let settled = matches!(&*result, StepResult::Failed(failure) if failure.class != FailureClass::Undead);
+        if settled && removal::remove_tree(staging).is_err() {
+            return Box::new(StepResult::Partial { leftover: staging.display().to_string() });
         }
-    }
-
-    /// The entry that attaches a mount.
-    pub(super) fn entry(&self, mount: &crate::manifest::Mount) -> Taken<MountEntry> {
-        let mapped = mount.volume.ownership == crate::manifest::Ownership::Map;
-        MountEntry::new(&mount.volume.source, &mount.at, mount.read_only, mapped).ok_or_else(|| {
-            let message =
-                format!("{} cannot be written into a configuration; rename it without control characters", mount.volume.source.display());
-            failed(FailureClass::Permanent, message)
-        })
-    }
+        result
+    })
 }
 
 fn is_mark_missing(result: &StepResult) -> bool {

@@ -67,11 +67,11 @@ impl Act<'_> {
         for leftover in [layout.gone(intent.ctid, intent.incarnation), layout.staging(intent.ctid, intent.incarnation)] {
             removal::remove_tree(&leftover).map_err(|error| {
                 let leftover = leftover.display().to_string();
-                match error.kind() {
-                    // Somebody mounted something there: only a person can tell whether it may go.
-                    std::io::ErrorKind::ResourceBusy => failed(FailureClass::Permanent, format!("cannot remove {leftover}: {error}")),
-                    _ => Box::new(StepResult::Partial { leftover: format!("{leftover}: {error}") }),
+                // Somebody mounted something there: only a person can tell whether it may go.
+                if error.kind() == std::io::ErrorKind::ResourceBusy {
+                    return failed(FailureClass::Permanent, format!("cannot remove {leftover}: {error}"));
                 }
+                Box::new(StepResult::Partial { leftover: format!("{leftover}: {error}") })
             })?;
         }
         durable::sync_directory(layout.path()).map_err(at("sync", layout.path()))?;

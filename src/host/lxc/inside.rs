@@ -82,7 +82,7 @@ impl Inside {
     fn directory_in(&self, at: &File, name: &OsStr) -> io::Result<File> {
         match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)) {
             Ok(()) => {
-                rustix::fs::chownat(at, name, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)), AtFlags::SYMLINK_NOFOLLOW)?
+                rustix::fs::chownat(at, name, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)), AtFlags::SYMLINK_NOFOLLOW)?;
             }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
@@ -138,7 +138,7 @@ fn hosts_with(old: &str, hostname: &Hostname) -> String {
     let names = if short == hostname.as_str() { short.to_owned() } else { format!("{hostname} {short}") };
     let kept = old.lines().filter(|line| line.split_ascii_whitespace().next() != Some("127.0.1.1"));
     let mut text: String = kept.flat_map(|line| [line, "\n"]).collect();
-    text.push_str(&format!("127.0.1.1\t{names}\n"));
+    text.extend(["127.0.1.1\t", &names, "\n"]);
     text
 }
 
@@ -167,6 +167,8 @@ mod tests {
         inside.write(Path::new("etc/hostname"), b"x", 0o644).expect("a write");
         assert_eq!(std::fs::read_to_string(root.join("etc/hostname")).ok().as_deref(), Some("x"));
         assert_eq!(std::fs::read_to_string(&out).ok().as_deref(), Some("host"));
+        std::fs::create_dir(place.path().join("lib")).expect("a directory");
+        assert!(inside.write(Path::new("var/lib/x"), b"x", 0o644).is_err(), "a link in the middle of the way");
         assert!(inside.write(Path::new("var/x"), b"x", 0o644).is_err());
         assert!(inside.write_below(Path::new("var/lib/x"), b"x", 0o644).is_err());
         assert!(inside.write_below(Path::new("../x"), b"x", 0o644).is_err() || !place.path().join("x").exists());

@@ -17,7 +17,7 @@ use crate::plan::{Init, Source};
 use crate::shim::{Kept, Secret, Task, Variables};
 
 use super::super::ownership;
-use super::act::{Act, Taken, drift, failed, io_failed, tail};
+use super::act::{Act, Taken, drift, failed, io_failed, judge_ending, tail};
 use super::cgroup;
 use super::observe::{self, Up};
 use super::proc::Held;
@@ -29,7 +29,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const ORDERLY_STOP: Duration = Duration::from_secs(30);
 /// Kept back from the deadline for the hard stop that follows an orderly one in vain.
 const HARD_STOP_RESERVE: Duration = Duration::from_secs(5);
-/// How long the kernel may take to end a killed init and its namespace, and the monitor to clean up.
+/// How long a monitor may take to clean up when its init has ended: a few milliseconds, hooks of the operator's longer.
+const MONITOR_STOP: Duration = Duration::from_secs(10);
+/// How long the kernel may take to end what was killed, an init with its whole namespace.
 const HARD_STOP: Duration = Duration::from_secs(20);
 /// The environment of host programs.
 const HOST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -46,10 +48,7 @@ impl Act<'_> {
         if self.settled_up()?.is_down() {
             self.spawn_lxc_start()?;
         }
-        match self.started(idmap)? {
-            Some(evidence) => Ok(evidence),
-            None => Err(self.start_failure("the container's init ended at once".to_owned(), None)),
-        }
+        self.started(idmap)?.ok_or_else(|| self.ended_at_once())
     }
 
     /// Evidence that the container is up with the map wanted; `None` if it is not up. Stops it if the map is another.
@@ -152,8 +151,13 @@ impl Act<'_> {
             }
         }
         for starter in &up.starters {
-            if !starter.ends_within(self.remaining_at_most(HARD_STOP)) {
-                return Err(failed(FailureClass::Transient, format!("the monitor {} does not end", starter.pid)));
+            if starter.ends_within(self.remaining_at_most(MONITOR_STOP)) {
+                continue;
+            }
+            // It hangs with nothing left to watch over; what it still holds, the kernel lets go of.
+            starter.signal(Signal::KILL).map_err(|error| io_failed("end the monitor", &error))?;
+            if !starter.ends_within(HARD_STOP) {
+                return Err(failed(FailureClass::Undead, format!("the monitor {} does not end though it was killed", starter.pid)));
             }
         }
         let after = self.up()?;
@@ -189,19 +193,17 @@ impl Act<'_> {
         argv.extend(["-d".into(), "-l".into(), "WARN".into(), "-o".into(), log.into()]);
         let task = Task::Run { argv, env: host_environment(), kept: Kept::Nothing };
         let result = self.run(task, Vec::new(), Vec::new())?;
-        let command = format!("lxc-start -P {} -n {ctid}", path.display());
-        self.expect_success(&result, "lxc-start", Some(command)).map_err(|failure| match *failure {
-            StepResult::Failed(Failure { class, message, command, status, .. }) => {
-                Box::new(StepResult::Failed(Failure { class, message, command, status, tail: self.log_tail() }))
-            }
-            other => Box::new(other),
-        })
+        judge_ending(&self.intent().step, &result, "lxc-start", Some(self.start_command()), self.log_tail())
     }
 
-    fn start_failure(&self, message: String, status: Option<String>) -> Box<StepResult> {
-        let command = Some(format!("lxc-start -P {} -n {}", self.host.layout.path().display(), self.intent().ctid));
-        let failure = Failure { class: FailureClass::Transient, message, command, status, tail: self.log_tail() };
-        Box::new(StepResult::Failed(failure))
+    fn ended_at_once(&self) -> Box<StepResult> {
+        let (class, message) = (FailureClass::Transient, "the container's init ended at once".to_owned());
+        let command = Some(self.start_command());
+        Box::new(StepResult::Failed(Failure { class, message, command, status: None, tail: self.log_tail() }))
+    }
+
+    fn start_command(&self) -> String {
+        format!("lxc-start -P {} -n {}", self.host.layout.path().display(), self.intent().ctid)
     }
 
     /// The log of the last `lxc-start`; the monitor goes on writing to it.

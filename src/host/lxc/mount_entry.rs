@@ -9,7 +9,7 @@ use crate::plan::MountSeen;
 
 /// A bind mount of a host directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountEntry {
+pub(crate) struct MountEntry {
     source: String,
     /// Relative to the root file system, as LXC wants it.
     inside: String,
@@ -23,7 +23,7 @@ const OPTIONS: [&str; 4] = ["bind", "create=dir", "nosuid", "nodev"];
 impl MountEntry {
     /// The entry that attaches `source` at `at`; `mapped` asks for an id-mapped mount with the container's own map. `None` if
     /// the path cannot be written down: it is not UTF-8, or holds control characters other than tab and line feed.
-    pub fn new(source: &Path, at: &Target, read_only: bool, mapped: bool) -> Option<Self> {
+    pub(crate) fn new(source: &Path, at: &Target, read_only: bool, mapped: bool) -> Option<Self> {
         let source = source.to_str().filter(|path| !path.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n')))?;
         let mut options: Vec<String> = OPTIONS.iter().map(|&option| option.to_owned()).collect();
         if read_only {
@@ -37,7 +37,7 @@ impl MountEntry {
     }
 
     /// Reads a bind mount; `None` for what is none (`proc`, `tmpfs`) and for what is no line of fstab.
-    pub fn parse(value: &str) -> Option<Self> {
+    pub(crate) fn parse(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace();
         let (source, inside, _kind, options) = (words.next()?, words.next()?, words.next()?, words.next()?);
         let options: Vec<String> = options.split(',').map(str::to_owned).collect();
@@ -46,17 +46,17 @@ impl MountEntry {
     }
 
     /// Where it is attached, as seen inside; `None` if that is not a plain path.
-    pub fn target(&self) -> Option<Target> {
+    pub(crate) fn target(&self) -> Option<Target> {
         format!("/{}", self.inside.trim_start_matches('/')).parse().ok()
     }
 
     /// What an observation says of it.
-    pub fn seen(&self) -> MountSeen {
+    pub(crate) fn seen(&self) -> MountSeen {
         MountSeen { source: PathBuf::from(&self.source), read_only: self.options.iter().any(|option| option == "ro") }
     }
 
     /// How it is attached, in one word.
-    pub fn mechanism(&self) -> &'static str {
+    pub(crate) fn mechanism(&self) -> &'static str {
         if self.options.iter().any(|option| option.starts_with("idmap=")) { "bind+idmap" } else { "bind" }
     }
 }

@@ -71,19 +71,16 @@ impl Act<'_> {
     /// The script that the step names.
     pub(super) fn script(&self) -> Taken<&Script> {
         let spec = &self.effect.spec;
-        let found = match &self.intent().step.step {
-            Step::FeatureApply(name) => spec.features.iter().find(|feature| feature.name == *name).map(|feature| &feature.script),
-            Step::ApplicationRun => spec.application.as_ref(),
-            _ => None,
-        };
+        let step = &self.intent().step.step;
+        let feature = spec.features.iter().find(|feature| Step::FeatureApply(feature.name.clone()) == *step);
+        let application = spec.application.as_ref().filter(|_| *step == Step::ApplicationRun);
+        let found = feature.map(|feature| &feature.script).or(application);
         found.ok_or_else(|| failed(FailureClass::Permanent, format!("the spec has no script for {}", self.intent().step)))
     }
 
     fn health_check(&self) -> Taken<&HealthCheck> {
-        let found = match &self.intent().step.step {
-            Step::HealthCheck(name) => self.effect.spec.health.iter().find(|check| check.name == *name),
-            _ => None,
-        };
+        let step = &self.intent().step.step;
+        let found = self.effect.spec.health.iter().find(|check| Step::HealthCheck(check.name.clone()) == *step);
         found.ok_or_else(|| failed(FailureClass::Permanent, format!("the spec has no health check for {}", self.intent().step)))
     }
 

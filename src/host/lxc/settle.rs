@@ -56,7 +56,7 @@ pub(super) fn settle(host: &Lxc, doubt: &Doubt, watch: &dyn Watch) -> Report {
     };
     let (settled, locks) = (settlement.settled, settlement.locks);
     let files: Vec<std::fs::File> = locks.into_iter().map(crate::shim::Lock::into_file).collect();
-    let act = Act::new(host, doubt.seq, doubt.epoch, &doubt.effect, &files);
+    let act = Act::new(host, doubt.seq, doubt.epoch, &doubt.effect, &files, None);
     let result = match settled {
         Settled::Result(result) => act.probe(Some(&result)),
         Settled::NoResult => act.probe(None),
@@ -104,7 +104,8 @@ impl Act<'_> {
     fn probe(&self, result: Option<&JobResult>) -> Taken {
         let Intent { ctid, incarnation, .. } = self.intent();
         match &self.intent().action {
-            Action::Create { .. } | Action::Clone { .. } => self.probe_define(),
+            Action::Create { .. } => self.probe_define().map(|left_out| Evidence::Created { left_out }),
+            Action::Clone { source, incarnation } => self.probe_define().and_then(|_| self.cloned(*source, *incarnation)),
             Action::Destroy => {
                 let owned = self.check_mark().is_ok();
                 let left = [self.host.layout.gone(*ctid, *incarnation), self.host.layout.staging(*ctid, *incarnation)];
@@ -115,14 +116,13 @@ impl Act<'_> {
                 }
             }
             Action::Prepare { volume, idmap } => {
-                let owned = |error: ownership::OwnershipError| self.ownership_failed(&error);
-                let owner = or_absent(ownership::host_owner(volume, idmap).map_err(owned))?;
+                let refused = |error: ownership::OwnershipError| self.ownership_failed(&error);
                 // Only `reach` makes what is missing; a doubt changes nothing, so a missing directory is told before.
                 if std::fs::symlink_metadata(&volume.source).is_err() {
                     return Err(Box::new(StepResult::Absent));
                 }
-                let reached = or_absent(ownership::reach(volume, owner, &self.host.grounds).map_err(owned))?;
-                let given = or_absent(ownership::is_given(volume, &reached, owner).map_err(owned))?;
+                let (reached, owner) = or_absent(ownership::reach(volume, idmap, &self.host.grounds).map_err(refused))?;
+                let given = or_absent(ownership::is_given(volume, &reached, owner).map_err(refused))?;
                 let former = ownership::former(&reached, &self.host.grounds);
                 let source = reached.source(volume);
                 let prepared =
@@ -167,8 +167,8 @@ impl Act<'_> {
                 }
             }
             Action::ReadIdmap { init } => self.read_idmap(init),
-            Action::Attach { mount, source, .. } => {
-                let sound = ownership::verify(source, &self.host.grounds).is_ok();
+            Action::Attach { mount, source, idmap } => {
+                let sound = ownership::verify_for(&mount.volume, source, idmap, &self.host.grounds).is_ok();
                 or_absent(self.attached(mount, source)).and_then(|evidence| done_if(sound, evidence))
             }
             Action::Detach { mount } => done_if(!self.config()?.mounts().any(|(at, _)| at == mount.at), Evidence::Detached),
@@ -203,16 +203,13 @@ impl Act<'_> {
         }
     }
 
-    fn probe_define(&self) -> Taken {
-        if let Some(found) = self.found_at_place()? {
-            return Ok(found);
+    fn probe_define(&self) -> Taken<u32> {
+        if let Some(left_out) = self.found_at_place()? {
+            return Ok(left_out);
         }
         let staging = self.host.layout.staging(self.intent().ctid, self.intent().incarnation);
-        if staging.exists() {
-            Err(Box::new(StepResult::Partial { leftover: staging.display().to_string() }))
-        } else {
-            Err(Box::new(StepResult::Absent))
-        }
+        let partial = || StepResult::Partial { leftover: staging.display().to_string() };
+        Err(Box::new(if staging.exists() { partial() } else { StepResult::Absent }))
     }
 
     fn probe_repair(&self) -> Taken {

@@ -4,36 +4,35 @@
 
 use crate::ids::IdMap;
 use crate::machine::{Evidence, FailureClass, Wait, WaitKind};
-use crate::manifest::{Mount, Volume};
+use crate::manifest::{Mount, Ownership, Volume};
 use crate::plan::{Attachment, Source};
 use crate::shim::{Lock, LockError, LockName};
 
 use super::super::ownership::{self, Reached};
 use super::act::{Act, Taken, chain, failed};
+use super::mount_entry::MountEntry;
 use super::wanted;
 
 impl Act<'_> {
     pub(super) fn prepare(&self, volume: &Volume, idmap: &IdMap) -> Taken {
         self.check_mark()?;
-        let owned = |error: ownership::OwnershipError| self.ownership_failed(&error);
-        let owner = ownership::host_owner(volume, idmap).map_err(owned)?;
-        let reached = ownership::reach(volume, owner, &self.host.grounds).map_err(owned)?;
+        let refused = |error: ownership::OwnershipError| self.ownership_failed(&error);
+        let (reached, owner) = ownership::reach(volume, idmap, &self.host.grounds).map_err(refused)?;
         let _lock = self.lock_directory(&reached)?;
-        ownership::give(volume, &reached, owner, &self.host.grounds).map(Evidence::Prepared).map_err(owned)
+        ownership::give(volume, &reached, owner, &self.host.grounds).map(Evidence::Prepared).map_err(refused)
     }
 
     pub(super) fn attach(&self, mount: &Mount, source: &Source, idmap: &IdMap) -> Taken {
         self.check_mark()?;
-        ownership::verify(source, &self.host.grounds).map_err(|error| self.ownership_failed(&error))?;
-        ownership::host_owner(&mount.volume, idmap).map_err(|error| self.ownership_failed(&error))?;
-        let entry = self.entry(mount)?;
+        ownership::verify_for(&mount.volume, source, idmap, &self.host.grounds).map_err(|error| self.ownership_failed(&error))?;
+        let entry = entry(mount)?;
         self.rewrite(|config| wanted::with_mount(config, &mount.at, &entry))?;
         self.attached(mount, source)
     }
 
     /// `Attached`, as the configuration says it.
     pub(super) fn attached(&self, mount: &Mount, source: &Source) -> Taken {
-        let entry = self.entry(mount)?;
+        let entry = entry(mount)?;
         let found = self.config()?.mounts().filter(|(at, _)| *at == mount.at).map(|(_, found)| found).collect::<Vec<_>>();
         if found != [entry.clone()] {
             return Err(super::act::drift(format!("the configuration attaches {entry}"), format!("it attaches {found:?} at {}", mount.at)));
@@ -70,4 +69,13 @@ impl Act<'_> {
             LockError::Io { .. } => failed(FailureClass::Transient, chain(&error)),
         })
     }
+}
+
+/// The entry that attaches a mount.
+fn entry(mount: &Mount) -> Taken<MountEntry> {
+    let mapped = mount.volume.ownership == Ownership::Map;
+    MountEntry::new(&mount.volume.source, &mount.at, mount.read_only, mapped).ok_or_else(|| {
+        let source = mount.volume.source.display();
+        failed(FailureClass::Permanent, format!("{source} cannot be written into a configuration; rename it without control characters"))
+    })
 }

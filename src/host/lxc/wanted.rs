@@ -43,14 +43,20 @@ impl Wanted {
         set("lxc.rootfs.path", format!("dir:{}", rootfs.display()));
         set("lxc.uts.name", spec.hostname.to_string());
         if !spec.idmap.is_identity() {
-            spec.idmap.to_lxc().into_iter().for_each(|value| set("lxc.idmap", value));
+            for value in spec.idmap.to_lxc() {
+                set("lxc.idmap", value);
+            }
         }
-        limits.into_iter().for_each(|(key, value)| set(key, value));
+        for (key, value) in limits {
+            set(key, value);
+        }
         if spec.network.is_empty() {
             set("lxc.net.0.type", "empty".to_owned());
         }
         for (index, nic) in spec.network.iter().enumerate() {
-            nic_settings(index, nic, mark).into_iter().for_each(|(key, value)| set(&format!("lxc.net.{index}.{key}"), value));
+            for (key, value) in nic_settings(index, nic, mark) {
+                set(&format!("lxc.net.{index}.{key}"), value);
+            }
             if nic.firewall {
                 unenforced.push(format!("firewall of {}", nic.name));
             }
@@ -137,7 +143,7 @@ fn nic_settings(index: usize, nic: &Nic, mark: &Mark) -> Vec<(&'static str, Stri
     }
     match nic.address {
         Address::Static { ip, prefix } => {
-            settings.push((if ip.is_ipv4() { "ipv4.address" } else { "ipv6.address" }, format!("{ip}/{prefix}")))
+            settings.push((if ip.is_ipv4() { "ipv4.address" } else { "ipv6.address" }, format!("{ip}/{prefix}")));
         }
         Address::Dhcp | Address::Manual => {}
     }

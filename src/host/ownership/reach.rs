@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::manifest::Volume;
 use crate::plan::Source;
 
-use super::{OwnershipError, io_error};
+use super::{HostOwner, OwnershipError, io_error};
 
 /// A directory that was reached without passing anything that others than root could exchange.
 #[derive(Debug)]
@@ -22,17 +22,34 @@ pub(crate) struct Reached {
     pub(crate) directory: File,
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    /// Whether a directory above lets nobody but root pass.
-    pub(super) is_closed_above: bool,
-    /// Whether the directory that holds it lets others create names beside it.
-    in_sticky: bool,
+    /// The directories above, from the root down.
+    above: Vec<Above>,
 }
 
-/// What was seen of the directory that holds the next component.
-#[derive(Clone, Copy)]
+/// A directory on the way.
+#[derive(Debug)]
 struct Above {
-    closed: bool,
-    sticky: bool,
+    path: PathBuf,
+    mode: u32,
+    gid: u32,
+}
+
+impl Above {
+    /// Whether others may create names in it, but not exchange those of root.
+    fn is_sticky(&self) -> bool {
+        self.mode & 0o022 != 0 && self.mode & 0o1000 != 0
+    }
+
+    /// Whether nobody passes but root and members of these groups.
+    fn lets_pass_only(&self, groups: [u32; 2]) -> bool {
+        let for_others = self.mode & 0o077;
+        for_others == 0 || (for_others == 0o010 && groups.contains(&self.gid))
+    }
+
+    /// Whether somebody who is neither root nor in other groups passes.
+    fn lets_pass(&self, group: u32) -> bool {
+        self.mode & if self.gid == group { 0o010 } else { 0o001 } != 0
+    }
 }
 
 /// The mode of a directory between being made and being given away: sticky, which `mkdir` sets in the same step.
@@ -45,15 +62,15 @@ impl Reached {
     pub(super) fn open(path: &Path) -> Result<Self, OwnershipError> {
         let mut at = PathBuf::from("/");
         let mut directory = File::open("/").map_err(io_error("open", &at))?;
-        let mut above = Above { closed: false, sticky: false };
+        let mut above: Vec<Above> = Vec::new();
         let names: Vec<_> = path.components().filter(|component| !matches!(component, Component::RootDir)).collect();
         for (index, name) in names.iter().enumerate() {
-            above = judge(&directory, &at, above)?;
+            above.push(judge(&directory, &at)?);
             at.push(name);
             directory = step(&directory, name, &at)?;
             let last = index + 1 == names.len();
             let meta = directory.metadata().map_err(io_error("look at", &at))?;
-            if above.sticky && !last && meta.uid() != 0 {
+            if above.last().is_some_and(Above::is_sticky) && !last && meta.uid() != 0 {
                 return Err(OwnershipError::Exchangeable {
                     component: at,
                     why: "is not root's, in a directory where everyone can create names",
@@ -61,12 +78,26 @@ impl Reached {
             }
         }
         let meta = directory.metadata().map_err(io_error("look at", &at))?;
-        Ok(Self { path: at, device: meta.dev(), inode: meta.ino(), directory, is_closed_above: above.closed, in_sticky: above.sticky })
+        Ok(Self { path: at, device: meta.dev(), inode: meta.ino(), directory, above })
+    }
+
+    /// Whether a directory above lets nobody pass but root and the container's own root.
+    pub(super) fn is_closed_above(&self, container_root: HostOwner) -> bool {
+        self.above.iter().any(|above| above.lets_pass_only([0, container_root.gid]))
+    }
+
+    /// Refuses a way that the container's root cannot go. LXC mounts in the container's name: what its root cannot reach, it
+    /// cannot attach, and says so only when it fails to start.
+    pub(super) fn refuse_impassable(&self, container_root: HostOwner) -> Result<(), OwnershipError> {
+        match self.above.iter().find(|above| container_root.uid != 0 && !above.lets_pass(container_root.gid)) {
+            Some(above) => Err(OwnershipError::Impassable { component: above.path.clone(), gid: container_root.gid }),
+            None => Ok(()),
+        }
     }
 
     /// Refuses a directory in a sticky one that belongs, or will belong, to somebody else: its owner could rename it away.
     pub(super) fn refuse_exchangeable_last(&self, owner: u32) -> Result<(), OwnershipError> {
-        if self.in_sticky && owner != 0 {
+        if self.above.last().is_some_and(Above::is_sticky) && owner != 0 {
             let why = "lies directly in a directory where everyone can create names, and its owner could exchange it";
             return Err(OwnershipError::Exchangeable { component: self.path.clone(), why });
         }
@@ -105,17 +136,15 @@ pub(super) fn make(path: &Path) -> Result<(), OwnershipError> {
 }
 
 /// Judges a directory on the way: root's, and not writable by others unless sticky.
-fn judge(directory: &File, at: &Path, above: Above) -> Result<Above, OwnershipError> {
+fn judge(directory: &File, at: &Path) -> Result<Above, OwnershipError> {
     let meta = directory.metadata().map_err(io_error("look at", at))?;
-    let writable = meta.mode() & 0o022 != 0;
-    let sticky = writable && meta.mode() & 0o1000 != 0;
+    let above = Above { path: at.to_owned(), mode: meta.mode() & 0o7777, gid: meta.gid() };
     let why = if meta.uid() != 0 {
         "does not belong to root"
-    } else if writable && !sticky {
+    } else if above.mode & 0o022 != 0 && !above.is_sticky() {
         "is writable for others"
     } else {
-        let closed = meta.mode() & 0o077 == 0 || (meta.mode() & 0o077 == 0o010 && meta.gid() == 0);
-        return Ok(Above { closed: above.closed || closed, sticky });
+        return Ok(above);
     };
     Err(OwnershipError::Exchangeable { component: at.to_owned(), why })
 }

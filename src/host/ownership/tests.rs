@@ -15,6 +15,7 @@ struct Ground {
 
 impl Ground {
     fn new() -> Option<Self> {
+        #[expect(clippy::print_stderr, reason = "a test that skips says so")]
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: changing owners needs root");
             return None;
@@ -22,7 +23,8 @@ impl Ground {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).expect("a mode");
         std::fs::create_dir(directory.path().join("srv")).expect("a directory");
-        let grounds = Grounds { own: vec![directory.path().join("lxc")], records: directory.path().join("records") };
+        let grounds =
+            Grounds { own: vec![directory.path().join("lxc")], container_mounts: false, records: directory.path().join("records") };
         Some(Self { directory, grounds })
     }
 
@@ -44,8 +46,7 @@ impl Ground {
     }
 
     fn prepare(&self, volume: &Volume) -> Result<Prepared, OwnershipError> {
-        let owner = host_owner(volume, &map())?;
-        let reached = reach(volume, owner, &self.grounds)?;
+        let (reached, owner) = reach(volume, &map(), &self.grounds)?;
         give(volume, &reached, owner, &self.grounds)
     }
 }
@@ -92,17 +93,20 @@ fn what_belongs_to_somebody_is_taken_only_on_request_and_remembered_once() {
     assert_eq!(owner_and_mode(&volume.source.join("file")).0, 0, "what lies in it is not touched");
 }
 
+/// Asks the rule alone: a test that prepared these paths would, with the rule broken, give the host's directories away.
 #[test]
 fn system_directories_are_not_shared() {
+    let grounds = Grounds { own: vec!["/data/lxc".into()], container_mounts: false, records: "/data/records".into() };
+    let refused = |path: &str| matches!(refuse_protected(Path::new(path), &grounds), Err(OwnershipError::Protected { .. }));
+    for path in ["/", "/etc", "/etc/x", "/var", "/var/lib", "/var/lib/lxc/101", "/run", "/root/x", "/usr/share", "/data", "/data/lxc/101"] {
+        assert!(refused(path), "{path}");
+    }
+    for path in ["/srv/media", "/data/media", "/etcetera", "/var/lib/media"] {
+        assert!(!refused(path), "{path}");
+    }
     let Some(ground) = Ground::new() else { return };
-    for path in ["/", "/etc", "/etc/x", "/var", "/var/lib", "/var/lib/lxc/101", "/run", "/root/x", "/usr/share"] {
-        let volume = Volume { source: path.into(), ..ground.volume("srv/x") };
-        assert!(matches!(ground.prepare(&volume), Err(OwnershipError::Protected { .. })), "{path}");
-    }
-    for own in ["lxc", "lxc/101", ""] {
-        let volume = ground.volume(own);
-        assert!(matches!(ground.prepare(&volume), Err(OwnershipError::Protected { .. })), "{own}");
-    }
+    let refused = ground.prepare(&ground.volume("lxc/101"));
+    assert!(matches!(refused, Err(OwnershipError::Protected { .. })), "{refused:?}");
 }
 
 #[test]
@@ -171,6 +175,9 @@ fn an_id_mapped_mount_wants_a_closed_directory_above() {
         assert_eq!(prepared.is_ok(), fits, "{mode:o}: {prepared:?}");
     }
     assert_eq!(owner_and_mode(&volume.source), (1000, 1001, 0o755), "the disk holds the ids as seen inside");
+    chown(&closed, 0, SHIFT);
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o710)).expect("a mode");
+    ground.prepare(&volume).expect("the container's own root passes, and nobody else");
     chown(&closed, 0, 33);
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o710)).expect("a mode");
     assert!(matches!(ground.prepare(&volume), Err(OwnershipError::OpenToOthers { .. })), "a group of others passes");
@@ -229,4 +236,21 @@ fn another_directory_at_the_path_is_noticed() {
     symlink("/etc", ground.path("srv/link")).expect("a link");
     let link = verify(&Source { path: ground.path("srv/link"), ..source }, &ground.grounds).expect_err("a link");
     assert_eq!(link.awaited(), None);
+}
+
+#[test]
+fn a_way_that_the_containers_root_cannot_go_is_refused_where_it_mounts() {
+    let Some(mut ground) = Ground::new() else { return };
+    let volume = ground.volume("srv/closed/media");
+    let closed = ground.path("srv/closed");
+    std::fs::create_dir(&closed).expect("a directory");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o710)).expect("a mode");
+    ground.prepare(&volume).expect("where the host mounts it does not matter");
+    ground.grounds.container_mounts = true;
+    let refused = ground.prepare(&volume);
+    assert!(matches!(&refused, Err(OwnershipError::Impassable { component, gid: SHIFT }) if *component == closed), "{refused:?}");
+    chown(&closed, 0, SHIFT);
+    ground.prepare(&volume).expect("its group may pass");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o701)).expect("a mode");
+    assert!(ground.prepare(&volume).is_err(), "a member of the group is judged by the group's bits alone");
 }

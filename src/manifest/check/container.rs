@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use super::super::read::{Key, Reported, Whole};
 use super::super::source::{At, Findings, Span};
 use super::super::spec::{Origin, Resources, Spec, Template};
-use super::super::surroundings::HostKind;
 use super::super::tables::{ContainerTable, MEMORY_MB};
 use super::Context;
 use super::network::nics;
 use super::options::{autostart, host_options, proxmox_only};
 use super::scripts::{Scripts, health, ready};
 use super::volumes::{Mounted, Volumes};
+use crate::ids::HostKind;
 use crate::ids::{Ctid, IdKind, IdMap};
 
 /// The containers resolved so far.

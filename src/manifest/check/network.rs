@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use super::super::read::{Key, List};
 use super::super::source::{At, Findings, Span};
 use super::super::spec::{Address, Nic};
-use super::super::surroundings::HostKind;
 use super::super::tables::NicTable;
 use super::Context;
 use crate::ids::Ctid;
+use crate::ids::HostKind;
 
 /// The most interfaces of one container; Proxmox has `net0` to `net31`.
 const NICS_MAX: usize = 32;

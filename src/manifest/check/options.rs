@@ -8,9 +8,9 @@ use super::super::period::Delay;
 use super::super::read::{Key, Reported};
 use super::super::source::{Findings, Span};
 use super::super::spec::{Autostart, HostOptions};
-use super::super::surroundings::HostKind;
 use super::super::tables::{ContainerTable, LxcFeaturesTable, StartupTable};
 use super::Context;
+use crate::ids::HostKind;
 
 /// Whether and in which order the host starts it at boot.
 pub(super) fn autostart(context: &Context<'_>, table: &ContainerTable, found: &mut Findings) -> Option<Autostart> {

@@ -10,10 +10,11 @@ use super::super::claims::{HostOwner, contradictions};
 use super::super::read::{Key, List, brief};
 use super::super::source::{At, Findings, Span};
 use super::super::spec::{Mount, Owner, Ownership, Volume};
-use super::super::surroundings::{HostKind, SYSTEM_DIRECTORIES};
+use super::super::surroundings::SYSTEM_DIRECTORIES;
 use super::super::tables::{FleetTable, MountTable, VolumeTable};
 use super::Context;
 use super::container::Identity;
+use crate::ids::HostKind;
 use crate::ids::{Ctid, IdMap, Target, VolumeName};
 
 /// The most shared volumes of one container; Proxmox has `mp0` to `mp255`.

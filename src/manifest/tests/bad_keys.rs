@@ -7,17 +7,20 @@ use super::{check, many, one};
 #[test]
 fn an_unknown_key_is_named_with_what_was_meant() {
     check(
-        one(r##""memry_mb": 512, "depends": [], "hostName": "b""##),
+        one(r##""memry_mb": 512, "depends": [], "hostName": "b", "fetch": true"##),
         r##"
 fleet.json:3:1: unknown key `memry_mb` in container `101`; did you mean `memory_mb`?
-  3 | "memry_mb": 512, "depends": [], "hostName": "b"
+  3 | "memry_mb": 512, "depends": [], "hostName": "b", "…
     | ^^^^^^^^^^
 fleet.json:3:18: unknown key `depends` in container `101`; did you mean `depends_on`?
-  3 | "memry_mb": 512, "depends": [], "hostName": "b"
+  3 | "memry_mb": 512, "depends": [], "hostName": "b", "fetch": true
     |                  ^^^^^^^^^
 fleet.json:3:33: unknown key `hostName` in container `101`; did you mean `hostname`?
-  3 | "memry_mb": 512, "depends": [], "hostName": "b"
+  3 | "memry_mb": 512, "depends": [], "hostName": "b", "fetch": true
     |                                 ^^^^^^^^^^
+fleet.json:3:50: unknown key `fetch` in container `101`; did you mean `fetch_template`?
+  3 | …": 512, "depends": [], "hostName": "b", "fetch": true
+    |                                          ^^^^^^^
 "##,
     );
 }
@@ -281,7 +284,8 @@ fn lengths_of_time_have_units_and_bounds() {
     check(
         one(r##""application": { "script": "base.sh", "timeout": 600 },
 "ready": { "timeout": "5 minutes" },
-"health": [{ "name": "h", "command": ["true"], "interval": "0s", "timeout": "99999999999999999999h" }],
+"health": [{ "name": "h", "command": ["true"], "interval": "0s", "timeout": "99999999999999999999h" },
+{ "name": "i", "command": ["true"], "interval": "18446744073709552s" }],
 "startup": { "up_delay": "1500ms" }"##),
         r##"
 fleet.json:3:50: `timeout` must be a length of time in quotes, not the number 600; write it with its unit, such as "600s"
@@ -291,13 +295,16 @@ fleet.json:4:23: `timeout`: "5 minutes" is no length of time; write a whole numb
   4 | "ready": { "timeout": "5 minutes" },
     |                       ^^^^^^^^^^^
 fleet.json:5:60: `interval`: "0s" is out of range; write 100ms to 1h
-  5 | …: "h", "command": ["true"], "interval": "0s", "timeout": "99999999999999999999h" }],
+  5 | …: "h", "command": ["true"], "interval": "0s", "timeout": "99999999999999999999h" },
     |                                          ^^^^
 fleet.json:5:77: `timeout`: "99999999999999999999h" is out of range; write 1s to 168h
-  5 | … ["true"], "interval": "0s", "timeout": "99999999999999999999h" }],
+  5 | … ["true"], "interval": "0s", "timeout": "99999999999999999999h" },
     |                                          ^^^^^^^^^^^^^^^^^^^^^^^
-fleet.json:6:26: hosts keep this in whole seconds; write it in s, m or h
-  6 | "startup": { "up_delay": "1500ms" }
+fleet.json:6:49: `interval`: "18446744073709552s" is out of range; write 100ms to 1h
+  6 | …: "i", "command": ["true"], "interval": "18446744073709552s" }],
+    |                                          ^^^^^^^^^^^^^^^^^^^^
+fleet.json:7:26: hosts keep this in whole seconds; write it in s, m or h
+  7 | "startup": { "up_delay": "1500ms" }
     |                          ^^^^^^^^
 "##,
     );
@@ -376,6 +383,8 @@ fn modes_and_words_are_checked() {
         r##"{ "fleet": "f", "volumes": {
 "a": { "source": "/srv/a", "mode": 750 },
 "b": { "source": "/srv/b", "mode": "0789" },
+"e": { "source": "/srv/e", "mode": "07" },
+"f": { "source": "/srv/f", "mode": "00750" },
 "c": { "source": "/srv/c", "ownership": "both" },
 "d": { "source": "/srv/d", "owner": { "uid": -1 } }
 }, "containers": { "101": { "hostname": "a", "template": "t.tar",
@@ -388,17 +397,23 @@ fleet.json:2:36: `mode` must be a text, not the number 750; write for example "0
 fleet.json:3:36: `mode`: "0789" are no permission bits; write three or four octal digits, such as "0750"
   3 | "b": { "source": "/srv/b", "mode": "0789" },
     |                                    ^^^^^^
-fleet.json:4:41: `ownership` must be "chown" or "map", not the text "both"; write one of them
-  4 | "c": { "source": "/srv/c", "ownership": "both" },
+fleet.json:4:36: `mode`: "07" are no permission bits; write three or four octal digits, such as "0750"
+  4 | "e": { "source": "/srv/e", "mode": "07" },
+    |                                    ^^^^
+fleet.json:5:36: `mode`: "00750" are no permission bits; write three or four octal digits, such as "0750"
+  5 | "f": { "source": "/srv/f", "mode": "00750" },
+    |                                    ^^^^^^^
+fleet.json:6:41: `ownership` must be "chown" or "map", not the text "both"; write one of them
+  6 | "c": { "source": "/srv/c", "ownership": "both" },
     |                                         ^^^^^^
-fleet.json:5:37: `owner` has no key `gid`; add "gid"
-  5 | "d": { "source": "/srv/d", "owner": { "uid": -1 } }
+fleet.json:7:37: `owner` has no key `gid`; add "gid"
+  7 | "d": { "source": "/srv/d", "owner": { "uid": -1 } }
     |                                     ^
-fleet.json:5:46: `uid` must be a whole number from 0 to 4294967294, not the number -1; write 0 or more
-  5 | …{ "source": "/srv/d", "owner": { "uid": -1 } }
+fleet.json:7:46: `uid` must be a whole number from 0 to 4294967294, not the number -1; write 0 or more
+  7 | …{ "source": "/srv/d", "owner": { "uid": -1 } }
     |                                          ^^
-fleet.json:7:55: `on_interrupt` must be "rerun" or "ask", not the text "maybe"; write one of them
-  7 | … { "script": "base.sh", "on_interrupt": "maybe" }
+fleet.json:9:55: `on_interrupt` must be "rerun" or "ask", not the text "maybe"; write one of them
+  9 | … { "script": "base.sh", "on_interrupt": "maybe" }
     |                                          ^^^^^^^
 "##,
     );

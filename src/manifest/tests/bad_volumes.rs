@@ -205,11 +205,11 @@ fn one_directory_has_one_owner_through_different_maps() {
 "v": { "source": "/srv/v", "owner": { "uid": 1000, "gid": 1000 } }
 },
 "containers": {
-"101": { "hostname": "a", "template": "t.tar", "volumes": [{ "volume": "v", "at": "/v" }] },
+"103": { "hostname": "a", "template": "t.tar", "volumes": [{ "volume": "v", "at": "/v" }] },
 "102": { "hostname": "b", "template": "t.tar", "idmap": ["u 0 200000 65536", "g 0 200000 65536"], "volumes": [{ "volume": "v", "at": "/v" }] }
 } }"##,
         r##"
-fleet.json:7:123: /srv/v would belong to 101000:101000 for container 101 (line 6), and to 201000:201000 for container 102; give both containers the same id map, or each a volume of its own
+fleet.json:7:123: /srv/v would belong to 101000:101000 for container 103 (line 6), and to 201000:201000 for container 102; give both containers the same id map, or each a volume of its own
   7 | …200000 65536"], "volumes": [{ "volume": "v", "at": "/v" }] }
     |                                          ^^^
 "##,

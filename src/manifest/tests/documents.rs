@@ -12,14 +12,20 @@ use super::super::tables::{
     ContainerTable, DefaultsTable, FeatureTable, FleetTable, HealthTable, LxcFeaturesTable, MountTable, NicTable, OwnerTable, ReadyTable,
     ScriptTable, SecretTable, StartupTable, VolumeTable,
 };
-use super::super::{HostKind, Surroundings, load, proxmox_idmap, schema};
+use super::super::{Surroundings, load, proxmox_idmap, schema};
+use crate::ids::HostKind;
 
 const DOCUMENT: &str = include_str!("../../../docs/manifest.md");
 
+/// Every manifest in the examples' directory and in the directories of it.
 fn examples() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let entries = fs::read_dir(directory).expect("the examples").map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+    let entries = |directory: &Path| -> Vec<PathBuf> {
+        fs::read_dir(directory).expect("a directory of examples").map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let top = entries(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples"));
+    let below: Vec<PathBuf> = top.iter().filter(|path| path.is_dir()).flat_map(|path| entries(path)).collect();
+    let mut files: Vec<PathBuf> =
+        top.into_iter().chain(below).filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
     files.sort();
     files
 }

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::super::{Address, Autostart, EnvValue, HostKind, Ownership, ReadyProbe, Spec};
+use super::super::{Address, Autostart, EnvValue, Ownership, ReadyProbe, Spec};
 use super::{Bench, check, check_on, many, one};
 use crate::ids::Ctid;
+use crate::ids::HostKind;
 use crate::manifest::{Checked, Manifest, OnInterrupt, Origin, Template};
 
 fn ctid(number: u32) -> Ctid {

@@ -159,7 +159,7 @@ fn bare_spec(origin: Origin, probe: ReadyProbe) -> Spec {
     }
 }
 
-pub(super) fn declarations() -> Vec<Fact> {
+pub(in crate::codec::tests) fn declarations() -> Vec<Fact> {
     let declared = |spec: Spec| Declaration {
         run: run(),
         fleet: parsed("homelab"),
@@ -370,7 +370,7 @@ pub(in crate::codec::tests) fn runs_opened() -> Vec<Fact> {
         .to_vec()
 }
 
-pub(super) fn runs_closed() -> Vec<Fact> {
+pub(in crate::codec::tests) fn runs_closed() -> Vec<Fact> {
     RunEnd::ALL.map(|end| Fact::RunClosed(RunClosed { run: run(), end, at: AT })).to_vec()
 }
 

@@ -3,9 +3,6 @@
 //! Each row is brought about as a crash leaves it: the step carried out without an outcome, in part, or not at all. Needs
 //! root, lxc and busybox; says so and passes where they are missing.
 
-#[path = "lxc_host/world.rs"]
-mod world;
-
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
@@ -15,7 +12,7 @@ use phoenix::machine::{Evidence, FailureClass, StepResult, WaitKind};
 use phoenix::manifest::{HealthCheck, Origin, Spec};
 use phoenix::plan::{Action, Effect};
 
-use world::{World, ctid, incarnation, script, start};
+use super::world::{self, World, ctid, incarnation, script, start};
 
 const CREATE: Action = Action::Create { template: None };
 
@@ -176,11 +173,11 @@ fn a_starting_lxc_start_is_waited_for_until_the_deadline() {
         command.spawn().expect("started")
     };
     let mut child = hanging("0.3");
-    let before = Duration::from_millis(world.host.now().expect("a time").moment.boottime_ms);
+    let before = world.host.now().expect("a time").moment.boottime_ms;
     let waiter = std::thread::spawn(move || child.wait());
     assert_eq!(world.settle(&spec, Step::RunStart.id(), start(&spec)), StepResult::Absent);
-    let after = Duration::from_millis(world.host.now().expect("a time").moment.boottime_ms);
-    assert!(after - before >= Duration::from_millis(200), "{:?}", after - before);
+    let after = world.host.now().expect("a time").moment.boottime_ms;
+    assert!(after >= before + 200, "{before} to {after}");
     waiter.join().expect("joined").expect("waited for");
 
     let mut child = hanging("30");
