@@ -16,8 +16,6 @@ use crate::ids::{Ctid, HostKind, Now};
 use crate::machine::{Report, Wait};
 use crate::plan::{Doubt, Effect, Observation};
 
-pub use crate::manifest::HostKind;
-
 /// A backend. All methods may block; they are called from worker threads, several at once for different containers.
 pub trait Host: Send + Sync {
     /// Which backend this is.

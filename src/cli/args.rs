@@ -12,7 +12,9 @@ use crate::ids::{Ctid, FleetName, StepId};
 /// Brings fleets of LXC containers from a manifest to running services, and survives being killed at any moment.
 #[derive(Debug, Parser)]
 #[command(name = "phoenix", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 all well, 1 a container is not where it should be, 2 usage or manifest, 3 host, 4 journal, 70 a fault of phoenix, 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 all well, 1 a container is not where it should be, 2 usage or manifest, 3 host, 4 journal, 70 a fault of phoenix, 130 interrupted."
+)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) globals: Globals,

@@ -211,6 +211,7 @@ fn of_decision(error: &DecideError) -> Exit {
 fn of_host(error: &HostError) -> Exit {
     match error {
         HostError::Unusable { .. } | HostError::NotOurs { .. } | HostError::Io { .. } => Exit::Host,
+        HostError::Full { .. } => Exit::Journal,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::host::HostKind;
+use crate::ids::HostKind;
 use crate::manifest::{Place, Problem, load};
 use crate::report::SCHEMA;
 use crate::report::plain::count;

@@ -41,6 +41,10 @@ pub(super) fn run(setting: &Setting, args: &ExplainArgs) -> Result<Exit, CliErro
     };
     let explanation = report::explain(&account, life, &entries, reader.journal(), epoch, seen);
     let now = setting.now().map_or(life.since, |now| now.wall);
-    if setting.globals.json { print_json(&explanation)? } else { print(&explanation.text(setting.screen.out, now))? }
+    if setting.globals.json {
+        print_json(&explanation)?
+    } else {
+        print(&explanation.text(setting.screen.out, now))?
+    }
     Ok(Exit::Well)
 }

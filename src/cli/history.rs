@@ -21,6 +21,10 @@ pub(super) fn run(setting: &Setting, args: &HistoryArgs) -> Result<Exit, CliErro
         return Err(RunError::UnknownContainers { ctids: vec![ctid] }.into());
     }
     let timeline = Timeline::of(&entries);
-    if setting.globals.json { print_json(&timeline)? } else { print(&timeline.text(setting.screen.out))? }
+    if setting.globals.json {
+        print_json(&timeline)?
+    } else {
+        print(&timeline.text(setting.screen.out))?
+    }
     Ok(Exit::Well)
 }

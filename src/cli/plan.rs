@@ -29,6 +29,10 @@ pub(super) fn run(setting: &Setting, args: &PlanArgs) -> Result<Exit, CliError> 
     let ctids: Vec<Ctid> = wanted.keys().copied().collect();
     let seen = site.host.observe(journal.as_ref().map(|(id, _)| id), &ctids)?;
     let plan = report::plan(manifest.fleet(), &wanted, &lives, journal, &seen, &left_alone(&manifest, &lives));
-    if setting.globals.json { print_json(&plan)? } else { print(&plan.text(setting.screen.out))? }
+    if setting.globals.json {
+        print_json(&plan)?
+    } else {
+        print(&plan.text(setting.screen.out))?
+    }
     Ok(Exit::Well)
 }

@@ -12,7 +12,8 @@ use tracing::{debug, info};
 use crate::driver::Site;
 use crate::host::lxc::{LXC_PATH, Lxc, LxcOptions};
 use crate::host::sim::{Flow, Sim, WorldOptions};
-use crate::host::{Host, HostError, HostKind};
+use crate::host::{Host, HostError};
+use crate::ids::HostKind;
 use crate::ids::{IdMap, Now};
 use crate::journal::SCHEMA;
 use crate::manifest::{Checked, Manifest, Surroundings, load, proxmox_idmap, subordinate_idmap};
@@ -21,8 +22,8 @@ use crate::shim::{Clock, RuntimeDir};
 
 use super::args::{Globals, HostChoice};
 use super::blame::CliError;
-use super::screen::{Screen, say};
 use super::faults;
+use super::screen::{Screen, say};
 
 /// See the module.
 #[derive(Debug)]
@@ -45,7 +46,10 @@ impl Setting {
     pub(super) fn new(globals: Globals, screen: Screen) -> Result<Self, CliError> {
         let journal = match &globals.journal {
             Some(path) if path.as_os_str().is_empty() => {
-                return Err(CliError::Usage { what: "--journal and PHOENIX_JOURNAL name a file; an empty name is none".to_owned(), next: None });
+                return Err(CliError::Usage {
+                    what: "--journal and PHOENIX_JOURNAL name a file; an empty name is none".to_owned(),
+                    next: None,
+                });
             }
             Some(path) => path.clone(),
             None => default_journal()?,

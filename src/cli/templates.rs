@@ -12,8 +12,8 @@ use phoenix_journal::{Digest, Reader, Writer};
 use tracing::debug;
 
 use crate::driver::{Site, Wanted};
-use crate::host::HostKind;
 use crate::ids::Ctid;
+use crate::ids::HostKind;
 use crate::journal::SCHEMA;
 use crate::manifest::{Origin, Spec, Template};
 use crate::shim::digest_of;
@@ -29,11 +29,7 @@ pub(super) struct Digested {
 }
 
 /// Digests the templates of `specs`.
-pub(super) fn digest<'a>(
-    specs: impl IntoIterator<Item = &'a Spec>,
-    kind: HostKind,
-    reader: Option<&Reader>,
-) -> Result<Digested, CliError> {
+pub(super) fn digest<'a>(specs: impl IntoIterator<Item = &'a Spec>, kind: HostKind, reader: Option<&Reader>) -> Result<Digested, CliError> {
     let (mut known, mut fresh): (BTreeMap<PathBuf, Digest>, Vec<_>) = (BTreeMap::new(), Vec::new());
     let mut wanted = BTreeMap::new();
     for spec in specs {

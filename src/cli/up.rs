@@ -105,7 +105,6 @@ fn conflict(one: &VolumeClaim, other: &VolumeClaim) -> String {
     format!("{}, but {}", claim(one), claim(other))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

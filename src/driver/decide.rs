@@ -13,8 +13,8 @@ use crate::host::LockError;
 use crate::ids::{Ctid, Generation, Incarnation, Moment, RunId, State, StepId, Token, Wall};
 use crate::journal::Account;
 use crate::machine::{
-    Decision, Declaration, Due, Evidence, Fact, Life, Line, Note, OutOfTurn, Outcome, QuarantineReason, RunClosed, RunCommand, RunEnd, Standing,
-    StepResult, Topic,
+    Decision, Declaration, Due, Evidence, Fact, Life, Line, Note, OutOfTurn, Outcome, QuarantineReason, RunClosed, RunCommand, RunEnd,
+    Standing, StepResult, Topic,
 };
 use crate::plan::{Action, Intent, Mark, Reason, Seen};
 
@@ -69,7 +69,9 @@ pub enum DecideError {
     #[error(transparent)]
     Run(#[from] RunError),
     /// Nothing stands against going on.
-    #[error("container {ctid} neither failed nor is it quarantined or waiting, so there is nothing to decide; `phoenix explain {ctid}` says how it stands")]
+    #[error(
+        "container {ctid} neither failed nor is it quarantined or waiting, so there is nothing to decide; `phoenix explain {ctid}` says how it stands"
+    )]
     NothingToDecide {
         /// The container.
         ctid: Ctid,
@@ -216,12 +218,7 @@ impl Desk<'_> {
             || matches!(&self.life.standing, Standing::Failed { step, .. } if step.step.is_script());
         let due = match self.life.due() {
             Due::Take(step) if step.is_script() && stopped => step.id(),
-            Due::Nothing
-            | Due::Settle
-            | Due::Take(_)
-            | Due::Repair(..)
-            | Due::Pass(_)
-            | Due::Redeclare => return Err(not_interrupted()),
+            Due::Nothing | Due::Settle | Due::Take(_) | Due::Repair(..) | Due::Pass(_) | Due::Redeclare => return Err(not_interrupted()),
         };
         match named {
             Some(named) if *named != due => Err(not_interrupted()),
@@ -289,14 +286,12 @@ impl Desk<'_> {
             standing: Standing::Active,
             at: self.at,
         };
-        Ok(vec![
-            self.note(Topic::Forgotten { seen: found }, State::Declared, Standing::Active),
-            Fact::Declared(Box::new(declaration)),
-        ])
+        Ok(vec![self.note(Topic::Forgotten { seen: found }, State::Declared, Standing::Active), Fact::Declared(Box::new(declaration))])
     }
 
     fn note(&self, topic: Topic, state: State, standing: Standing) -> Fact {
-        let (ctid, incarnation, generation): (Ctid, Incarnation, Generation) = (self.life.ctid(), self.life.incarnation(), self.life.generation);
+        let (ctid, incarnation, generation): (Ctid, Incarnation, Generation) =
+            (self.life.ctid(), self.life.incarnation(), self.life.generation);
         Fact::Noted(Box::new(Note { run: self.run, ctid, incarnation, generation, topic, state, standing, at: self.at }))
     }
 }

@@ -66,7 +66,7 @@ pub trait Locks {
 
 impl Locks for Arc<dyn Host> {
     fn lock(&self, effect: &Effect) -> Result<Lease, LockError> {
-        let mut lease = self.as_ref().lock(&effect.intent.locks())?;
+        let mut lease = self.as_ref().lock(&effect.locks())?;
         self.as_ref().allocate(effect, &mut lease)?;
         Ok(lease)
     }

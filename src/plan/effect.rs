@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use phoenix_journal::{Digest, Epoch, JournalId, Seq};
 
-use crate::ids::{BootId, Ctid, FleetName, Generation, IdMap, Incarnation, Moment, RunId, State, StepId, Token};
-use crate::manifest::{Mount, Spec, Volume};
+use crate::ids::{BootId, Ctid, FleetName, Generation, IdMap, Incarnation, Moment, RunId, State, Step, StepId, Token};
+use crate::manifest::{Mount, Origin, Spec, Volume};
 
 /// One attempt at one step, as the journal holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,33 +59,16 @@ pub struct Doubt {
     pub effect: Effect,
 }
 
-impl Intent {
-    /// The containers whose locks must be held while this is carried out, in the order they are taken.
+impl Effect {
+    /// The containers whose locks must be held while this is carried out, in the order they are taken. A clone, and the repair
+    /// of one, has its source's as well.
     pub fn locks(&self) -> Vec<Ctid> {
-        match &self.action {
-            Action::Clone { source, .. } => {
-                let mut both = vec![self.ctid, *source];
-                both.sort_unstable();
-                both
-            }
-            Action::Create { .. }
-            | Action::Mark
-            | Action::Hold { .. }
-            | Action::Release
-            | Action::Configure
-            | Action::Start { .. }
-            | Action::ReadIdmap { .. }
-            | Action::Stop { .. }
-            | Action::Prepare { .. }
-            | Action::Attach { .. }
-            | Action::Detach { .. }
-            | Action::AwaitReady { .. }
-            | Action::RunScript { .. }
-            | Action::AskHealth { .. }
-            | Action::SetAutostart
-            | Action::Destroy
-            | Action::Repair { .. } => vec![self.ctid],
+        let mut ctids = vec![self.intent.ctid];
+        if let (Step::DefineClone, Origin::Clone { source }) = (&self.intent.step.step, &self.spec.origin) {
+            ctids.push(*source);
         }
+        ctids.sort_unstable();
+        ctids
     }
 }
 

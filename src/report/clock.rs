@@ -42,7 +42,11 @@ pub fn took(milliseconds: i64) -> String {
         return format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100);
     }
     let seconds = milliseconds / 1000;
-    if seconds < 3600 { format!("{} min {} s", seconds / 60, seconds % 60) } else { format!("{} h {} min", seconds / 3600, seconds % 3600 / 60) }
+    if seconds < 3600 {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    } else {
+        format!("{} h {} min", seconds / 3600, seconds % 3600 / 60)
+    }
 }
 
 fn stamp(at: Wall) -> Option<Timestamp> {

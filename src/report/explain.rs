@@ -122,7 +122,14 @@ impl LiveSight {
 }
 
 /// Explains `life`. `entries` are those of its stream; `seen` is what the host shows, if it was asked.
-pub fn explain(account: &Account, life: &Life, entries: &[Entry], journal: JournalId, epoch: Epoch, seen: Option<Option<&Seen>>) -> Explanation {
+pub fn explain(
+    account: &Account,
+    life: &Life,
+    entries: &[Entry],
+    journal: JournalId,
+    epoch: Epoch,
+    seen: Option<Option<&Seen>>,
+) -> Explanation {
     let ctid = life.ctid();
     let mark = Mark { journal, fleet: life.fleet.clone(), ctid, incarnation: life.incarnation(), epoch };
     let finding = seen.and_then(|seen| reconcile(life, &mark, epoch, seen, true));
@@ -170,7 +177,8 @@ pub fn explain(account: &Account, life: &Life, entries: &[Entry], journal: Journ
         evidence: evidence(life, entries),
         live: seen.map(|seen| sight(&mark, seen)),
         since_wall: life.since,
-        ways: quarantined.map_or_else(Vec::new, |found| ways(found.reason).iter().map(|way| (way.command_for(ctid), way.purpose)).collect()),
+        ways: quarantined
+            .map_or_else(Vec::new, |found| ways(found.reason).iter().map(|way| (way.command_for(ctid), way.purpose)).collect()),
     }
 }
 

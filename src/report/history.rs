@@ -13,7 +13,7 @@ use crate::machine::Fact;
 
 use super::clock::{local, time_of_day, took};
 use super::event::{Event, of_fact};
-use super::plain::{Look, Tone, lines, wrap, width};
+use super::plain::{Look, Tone, lines, width, wrap};
 use super::status::SCHEMA;
 
 /// The entries of a journal, or of one container.

@@ -91,4 +91,3 @@ fn write_stuck(f: &mut String, name: &str, ctid: Ctid, standing: &Standing, life
     }
     writeln!(f)
 }
-

@@ -155,7 +155,8 @@ pub struct ErrorReport {
 
 /// Puts a status together. `boot` is the boot that the host is in now, as far as it is known.
 pub fn status(snapshot: &Snapshot, holder: Option<&Holder>, boot: Option<&BootId>) -> StatusReport {
-    let names: BTreeMap<Ctid, (&str, bool)> = snapshot.containers.iter().map(|(&ctid, place)| (ctid, (hostname(place), is_done(place)))).collect();
+    let names: BTreeMap<Ctid, (&str, bool)> =
+        snapshot.containers.iter().map(|(&ctid, place)| (ctid, (hostname(place), is_done(place)))).collect();
     let mut fleets: BTreeMap<String, (BTreeSet<Ctid>, Vec<ContainerReport>)> = BTreeMap::new();
     for (&ctid, place) in &snapshot.containers {
         let fleet = fleet_of(snapshot, ctid, place);
@@ -167,7 +168,8 @@ pub fn status(snapshot: &Snapshot, holder: Option<&Holder>, boot: Option<&BootId
         let run = snapshot.runs.iter().find(|run| run.opened.containers.keys().any(|ctid| ctids.contains(ctid)));
         FleetReport { fleet, run: run.map(|run| run_report(run, holder.is_some())), containers }
     });
-    let writer = holder.map(|holder| WriterReport { pid: holder.pid, command: one_line(&holder.command), since: rfc3339(Wall(holder.since_ms)) });
+    let writer =
+        holder.map(|holder| WriterReport { pid: holder.pid, command: one_line(&holder.command), since: rfc3339(Wall(holder.since_ms)) });
     let verified = boot.is_some() && boot == snapshot.boot.as_ref();
     StatusReport { schema: SCHEMA, verified, writer, fleets: fleets.collect() }
 }

@@ -157,7 +157,8 @@ pub(super) fn name(container: &ContainerReport) -> String {
 fn tally(containers: &[ContainerReport]) -> String {
     let counted = |what: &str, number: usize| (number > 0).then(|| format!("{number} {what}"));
     let number = |test: &dyn Fn(&ContainerReport) -> bool| containers.iter().filter(|container| test(container)).count();
-    let done = |container: &ContainerReport| container.state == State::Done.name() && container.standing == "active" && container.step.is_none();
+    let done =
+        |container: &ContainerReport| container.state == State::Done.name() && container.standing == "active" && container.step.is_none();
     let parts = [
         counted("done", number(&done)),
         counted("on the way", number(&|container| container.standing == "active" && !done(container) && !container.down)),

@@ -129,7 +129,10 @@ mod tests {
 
     #[test]
     fn a_table_takes_what_it_needs() {
-        check(None, "  CTID  STEP                       SINCE\n  101   volume.attach[/srv/media]  3m ago\n  102                              1h ago\n");
+        check(
+            None,
+            "  CTID  STEP                       SINCE\n  101   volume.attach[/srv/media]  3m ago\n  102                              1h ago\n",
+        );
     }
 
     #[test]

@@ -48,61 +48,70 @@ pub fn meaning(reason: QuarantineReason) -> &'static str {
 /// What can be done about a reason, the likeliest first.
 pub fn ways(reason: QuarantineReason) -> &'static [Way] {
     match reason {
-        QuarantineReason::Foreign => const {
-            &[
-            Way::by_hand("look whose it is; phoenix never touches it"),
-            Way::command("phoenix retry CTID --recreate", "once the stranger is gone: forget the old container and make a new one"),
-            Way::command("phoenix down CTID", "give the id up: forgets the container and touches nothing on the host"),
-            ]
-        },
-        QuarantineReason::Gone => const {
-            &[
-            Way::command("phoenix retry CTID --recreate", "make it anew"),
-            Way::command("phoenix retry CTID", "it is back (its file system was not mounted, say): look again"),
-            Way::command("phoenix down CTID", "it is not wanted any more: forget it"),
-            ]
-        },
-        QuarantineReason::MarkMissing => const {
-            &[
-            Way::command("phoenix retry CTID --remark", "after you have looked that it is this container: mark it again"),
-            Way::command("phoenix retry CTID --recreate", "it is not this container: forget ours and make a new one once the id is free"),
-            ]
-        },
-        QuarantineReason::Undead => const {
-            &[
-            Way::by_hand("end the processes named above, or restart the host"),
-            Way::command("phoenix retry CTID", "then: go on"),
-            ]
-        },
-        QuarantineReason::Interrupted => const {
-            &[
-            Way::command("phoenix retry CTID --rerun", "start the script again"),
-            Way::command("phoenix retry CTID --skip", "the script did its work: take it as done, on your word"),
-            ]
-        },
-        QuarantineReason::JournalOlder => const {
-            &[Way::by_hand("put the newest copy of the journal back; going on with this one would repeat what was done already")]
+        QuarantineReason::Foreign => {
+            const {
+                &[
+                    Way::by_hand("look whose it is; phoenix never touches it"),
+                    Way::command("phoenix retry CTID --recreate", "once the stranger is gone: forget the old container and make a new one"),
+                    Way::command("phoenix down CTID", "give the id up: forgets the container and touches nothing on the host"),
+                ]
+            }
         }
-        QuarantineReason::Drift => const {
-            &[
-            Way::by_hand("put right what differs, or find out who changed it"),
-            Way::command("phoenix retry CTID", "then: look again and go on"),
-            Way::command("phoenix down CTID", "or destroy it; `phoenix up` makes it anew"),
-            ]
-        },
-        QuarantineReason::Budget => const {
-            &[
-            Way::command("phoenix history CTID", "see what was tried"),
-            Way::command("phoenix retry CTID", "once the cause is gone: try again with a new budget"),
-            Way::command("phoenix down CTID", "or destroy it; `phoenix up` makes it anew"),
-            ]
-        },
-        QuarantineReason::Undecodable => const {
-            &[
-            Way::by_hand("use the version of phoenix that wrote it"),
-            Way::command("phoenix journal verify", "is the journal whole?"),
-            ]
-        },
+        QuarantineReason::Gone => {
+            const {
+                &[
+                    Way::command("phoenix retry CTID --recreate", "make it anew"),
+                    Way::command("phoenix retry CTID", "it is back (its file system was not mounted, say): look again"),
+                    Way::command("phoenix down CTID", "it is not wanted any more: forget it"),
+                ]
+            }
+        }
+        QuarantineReason::MarkMissing => {
+            const {
+                &[
+                    Way::command("phoenix retry CTID --remark", "after you have looked that it is this container: mark it again"),
+                    Way::command(
+                        "phoenix retry CTID --recreate",
+                        "it is not this container: forget ours and make a new one once the id is free",
+                    ),
+                ]
+            }
+        }
+        QuarantineReason::Undead => {
+            const { &[Way::by_hand("end the processes named above, or restart the host"), Way::command("phoenix retry CTID", "then: go on")] }
+        }
+        QuarantineReason::Interrupted => {
+            const {
+                &[
+                    Way::command("phoenix retry CTID --rerun", "start the script again"),
+                    Way::command("phoenix retry CTID --skip", "the script did its work: take it as done, on your word"),
+                ]
+            }
+        }
+        QuarantineReason::JournalOlder => {
+            const { &[Way::by_hand("put the newest copy of the journal back; going on with this one would repeat what was done already")] }
+        }
+        QuarantineReason::Drift => {
+            const {
+                &[
+                    Way::by_hand("put right what differs, or find out who changed it"),
+                    Way::command("phoenix retry CTID", "then: look again and go on"),
+                    Way::command("phoenix down CTID", "or destroy it; `phoenix up` makes it anew"),
+                ]
+            }
+        }
+        QuarantineReason::Budget => {
+            const {
+                &[
+                    Way::command("phoenix history CTID", "see what was tried"),
+                    Way::command("phoenix retry CTID", "once the cause is gone: try again with a new budget"),
+                    Way::command("phoenix down CTID", "or destroy it; `phoenix up` makes it anew"),
+                ]
+            }
+        }
+        QuarantineReason::Undecodable => {
+            const { &[Way::by_hand("use the version of phoenix that wrote it"), Way::command("phoenix journal verify", "is the journal whole?")] }
+        }
     }
 }
 

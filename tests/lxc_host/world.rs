@@ -135,7 +135,7 @@ impl World {
     }
 
     pub(crate) fn carry_out(&self, effect: Effect) -> Report {
-        let lease = self.host.lock(&effect.intent.locks()).expect("the locks are free");
+        let lease = self.host.lock(&effect.locks()).expect("the locks are free");
         let seq = Seq::new(self.seq.fetch_add(1, Ordering::Relaxed));
         self.host.carry_out(recorded(effect, seq), lease)
     }

@@ -38,7 +38,7 @@ use super::{Lxc, observe, wanted};
 pub(super) fn settle(host: &Lxc, doubt: &Doubt, watch: &dyn Watch) -> Report {
     let intent = &doubt.effect.intent;
     let intent_ref = act::intent_ref(doubt.seq, doubt.epoch, intent);
-    let locks: Vec<LockName> = intent.locks().into_iter().map(Lxc::lock_name).collect();
+    let locks: Vec<LockName> = doubt.effect.locks().into_iter().map(Lxc::lock_name).collect();
     let place = act::place(host, intent);
     let inquiry = Inquiry {
         intent: &intent_ref,

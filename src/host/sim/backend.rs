@@ -140,7 +140,7 @@ impl Sim {
 
     /// Carries out an effect; other effects go on between its pieces.
     fn run(&self, effect: &Effect) -> Result<Report, HostError> {
-        let touched: BTreeSet<Ctid> = effect.intent.locks().into_iter().chain(clone_source(effect)).collect();
+        let touched: BTreeSet<Ctid> = effect.locks().into_iter().chain(clone_source(effect)).collect();
         let op = {
             let mut inner = self.inner();
             inner.catch_up();

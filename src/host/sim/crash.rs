@@ -151,7 +151,7 @@ impl World {
 
     /// Waits for the processes that hold an effect's locks; a report if one of them cannot be ended.
     fn wait_for_others(&mut self, effect: &Effect, waiting: &mut dyn FnMut(Wait)) -> Option<Report> {
-        let locks = effect.intent.locks();
+        let locks = effect.locks();
         for ctid in &locks {
             let busy_until_ms = self.slot(*ctid).map_or(0, |slot| slot.busy_until_ms);
             if busy_until_ms > self.clock.elapsed_ms {

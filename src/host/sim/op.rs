@@ -146,7 +146,7 @@ impl World {
         }
         let clash = |op: &Op| {
             let there = &op.effect.intent;
-            let shared = intent.locks().into_iter().find(|ctid| op.touches(*ctid))?;
+            let shared = effect.locks().into_iter().find(|ctid| op.touches(*ctid))?;
             changes_host(&there.action).then(|| Damage::TwoMutators {
                 ctid: shared,
                 first: there.step.clone(),
