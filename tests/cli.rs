@@ -166,7 +166,8 @@ fn whatever_has_data_has_it_as_json() {
     }
     let status = one(&stage, &["status"]);
     let container = &status["fleets"][0]["containers"][1];
-    for key in ["ctid", "hostname", "state", "standing", "generation", "step", "in_doubt", "attempt", "since", "waiting_for", "quarantined"] {
+    for key in ["ctid", "hostname", "state", "standing", "generation", "step", "in_doubt", "attempt", "since", "waiting_for", "quarantined"]
+    {
         assert!(container.get(key).is_some(), "{key}");
     }
     assert_eq!(container["last_error"]["exit_status"], "exit 1");
@@ -190,7 +191,7 @@ fn every_exit_code_can_be_met() {
     stage.run(&["up"]).ended(2);
     stage.run(&["up", "absent.json"]).ended(2);
     stage.run(&["--host", "pct", "up", "fleet.json"]).ended(3);
-    stage.interrupted().ended(130);
+    Stage::with_fleet().interrupted().ended(130);
     stage.write("journal/journal.db", "this is no journal");
     stage.run(&["status"]).ended(4);
 }
@@ -252,4 +253,39 @@ fn a_killed_run_is_seen_as_interrupted_and_resumed() {
     assert!(containers.iter().any(|container| container["in_doubt"] == true), "{status}");
     stage.run(&["resume"]).well();
     stage.run(&["journal", "verify"]).well();
+}
+
+#[test]
+fn a_first_signal_finishes_what_is_in_flight() {
+    let stage = Stage::with_fleet();
+    shows!("up_interrupted", stage.interrupted_once().ended(130));
+    let status: Value = serde_json::from_str(&stage.run(&["status", "--json"]).well().out).expect("JSON");
+    assert_eq!(status["fleets"][0]["run"]["state"], "interrupted");
+    let containers = status["fleets"][0]["containers"].as_array().expect("a list").clone();
+    assert!(containers.iter().all(|container| container["in_doubt"] == false), "{status}");
+    stage.run(&["resume"]).well();
+}
+
+#[test]
+fn a_second_signal_leaves_at_once_and_says_what_goes_on() {
+    let stage = Stage::with_fleet();
+    shows!("up_interrupted_twice", stage.interrupted().ended(130));
+}
+
+#[test]
+fn a_second_writer_is_told_who_writes() {
+    let stage = Stage::with_fleet();
+    let ended = stage.while_up_is_running(|stage| stage.run(&["resume"]));
+    shows!("locked", ended.ended(4));
+}
+
+#[test]
+fn after_a_boot_a_status_says_that_it_is_not_verified() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.reboot();
+    shows!("status_unverified", stage.run(&["status"]));
+    stage.run(&["resume"]).well();
+    let status: Value = serde_json::from_str(&stage.run(&["status", "--json"]).well().out).expect("JSON");
+    assert_eq!(status["verified"], true);
 }

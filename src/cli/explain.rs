@@ -23,7 +23,11 @@ pub(super) fn run(setting: &Setting, args: &ExplainArgs) -> Result<Exit, CliErro
         None => return Err(RunError::UnknownContainers { ctids: vec![ctid] }.into()),
         Some(Err(why)) => {
             let explanation = report::explain_unreadable(ctid, &why.to_string());
-            if setting.globals.json { print_json(&explanation)? } else { print(&explanation.text(setting.screen.out, Wall(0)))? }
+            if setting.globals.json {
+                print_json(&explanation)?;
+            } else {
+                print(&explanation.text(setting.screen.out, Wall(0)))?;
+            }
             return Ok(Exit::Well);
         }
         Some(Ok(life)) => life,
@@ -42,9 +46,9 @@ pub(super) fn run(setting: &Setting, args: &ExplainArgs) -> Result<Exit, CliErro
     let explanation = report::explain(&account, life, &entries, reader.journal(), epoch, seen);
     let now = setting.now().map_or(life.since, |now| now.wall);
     if setting.globals.json {
-        print_json(&explanation)?
+        print_json(&explanation)?;
     } else {
-        print(&explanation.text(setting.screen.out, now))?
+        print(&explanation.text(setting.screen.out, now))?;
     }
     Ok(Exit::Well)
 }

@@ -45,8 +45,10 @@ fn clear(setting: &Setting) -> String {
 }
 
 fn show(setting: &Setting, args: &StatusArgs) -> Result<(), CliError> {
+    // The reader first: it says which host the journal belongs to, and so whose clock counts.
+    let reader = setting.reader()?;
     let now = setting.now();
-    let mut report = match setting.reader()? {
+    let mut report = match reader {
         None => StatusReport { schema: SCHEMA, verified: true, writer: None, fleets: Vec::new() },
         Some(reader) => {
             let holder = reader.writer()?;
@@ -87,7 +89,7 @@ fn look_live(setting: &Setting, reader: &phoenix_journal::Reader, snapshot: &Sna
     let epoch = reader.epochs()?.last().map_or(phoenix_journal::Epoch::new(0), |row| row.epoch);
     let mut marks: BTreeMap<u32, Mark> = BTreeMap::new();
     for (&ctid, place) in &snapshot.containers {
-        let Ok(incarnation) = place.overview.position.life.parse() else { continue };
+        let Ok(incarnation) = place.glance.position.life.parse() else { continue };
         let Ok(declared) = &place.declared else { continue };
         marks.insert(ctid.get(), Mark { journal: reader.journal(), fleet: declared.fleet.clone(), ctid, incarnation, epoch });
     }

@@ -16,7 +16,7 @@ use crate::plan::{Mark, Presence, Seen};
 
 use super::clock::{age, local, rfc3339};
 use super::event::standing_phrase;
-use super::plain::{Look, Tone, one_line, paragraph};
+use super::plain::{Look, Tone, one_line, paragraph, written};
 use super::status::{ErrorReport, QuarantineReport, SCHEMA, WaitReport, after_failure};
 use super::status_text::write_failure;
 use super::steps::{StepReport, steps};
@@ -136,7 +136,7 @@ pub fn explain(
     let lost = finding.as_ref().is_some_and(|finding| matches!(finding.topic, Topic::InitLost { .. }));
     let mut why = vec![standing_sentence(life)];
     why.extend(run_sentence(account, ctid));
-    if let Some(finding) = &finding {
+    if let Some(finding) = finding.as_ref().filter(|finding| lost || finding.standing != life.standing) {
         why.push(match &finding.topic {
             Topic::InitLost { .. } => "the host shows that the recorded init is gone".to_owned(),
             Topic::FoundRunning { .. } => "the host shows it running although a clone holds it down".to_owned(),
@@ -349,9 +349,7 @@ const STEP_COLUMNS: [Column; 4] = [
 impl Explanation {
     /// The text for people.
     pub fn text(&self, look: Look, now: Wall) -> String {
-        let mut text = String::new();
-        self.write(&mut text, look, now).expect("a string takes everything");
-        text
+        written(|f| self.write(f, look, now))
     }
 
     fn write(&self, f: &mut String, look: Look, now: Wall) -> fmt::Result {

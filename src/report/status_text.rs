@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use crate::ids::{State, Wall};
 
 use super::clock::{age, local};
-use super::plain::{Look, Tone, count, lines, one_line, paragraph};
+use super::plain::{Look, Tone, count, lines, one_line, paragraph, written};
 use super::status::{ContainerReport, ErrorReport, FleetReport, RunReport, StatusReport};
 use super::table::{Cell, Column, Table};
 
@@ -23,9 +23,7 @@ const COLUMNS: [Column; 6] = [
 impl StatusReport {
     /// The text for people; `now` is what "since" counts to.
     pub fn text(&self, look: Look, now: Wall) -> String {
-        let mut text = String::new();
-        self.write(&mut text, look, now).expect("a string takes everything");
-        text
+        written(|f| self.write(f, look, now))
     }
 
     fn write(&self, f: &mut String, look: Look, now: Wall) -> fmt::Result {
@@ -58,6 +56,7 @@ impl StatusReport {
         for container in &fleet.containers {
             write_trouble(f, container, look)?;
         }
+        write_live(f, &fleet.containers, look)?;
         writeln!(f)?;
         paragraph(f, look, "", &tally(&fleet.containers))
     }
@@ -120,10 +119,16 @@ fn write_trouble(f: &mut String, container: &ContainerReport, look: Look) -> fmt
         writeln!(f)?;
         write_failure(f, &name, error, look)?;
     }
-    if let Some(live) = &container.live {
-        paragraph(f, look, &format!("{name} now: "), &live.phrase())?;
-    }
     Ok(())
+}
+
+/// What the host says, where it was asked.
+fn write_live(f: &mut String, containers: &[ContainerReport], look: Look) -> fmt::Result {
+    let mut live = containers.iter().filter_map(|container| Some((name(container), container.live.as_ref()?))).peekable();
+    if live.peek().is_some() {
+        writeln!(f, "\n{}", look.paint(Tone::Strong, "On the host now"))?;
+    }
+    live.try_for_each(|(name, live)| paragraph(f, look, &format!("  {name}: "), &live.phrase()))
 }
 
 /// Container and step, exit status, what it said, the last lines, and the next command.
