@@ -107,7 +107,9 @@ fn trace(verbose: u8) {
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" ({}:{})", place.file(), place.line()));
-        let what = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+        let what = text.unwrap_or("no message");
         say(&format!(
             "error: phoenix broke down: {what}{place}\n  This is a fault of phoenix; please report it with the output of `phoenix history`.\n  What was recorded stays; `phoenix resume` goes on from there.\n"
         ));

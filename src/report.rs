@@ -17,7 +17,7 @@ mod table;
 mod ways;
 
 pub use event::{Event, event, fact_text, standing_text};
-pub use explain::{Evidence, Explanation, LiveSight, explain, sight};
+pub use explain::{Evidence, Explanation, LiveSight, explain, explain_unreadable, sight};
 pub use history::{Timeline, TimelineEntry};
 pub use plan::{ContainerPlan, FleetPlan, PlannedStep, plan};
 pub use results::{RunSummary, summary};

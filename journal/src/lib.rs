@@ -43,7 +43,7 @@ pub use ids::{Digest, Epoch, EpochId, IdError, JournalId, Seq};
 pub use lock::Holder;
 pub use memory::Memory;
 pub use open::{Binding, WriterInfo};
-pub use reader::{EpochRow, Overview, Reader};
+pub use reader::{EpochRow, Glance, GlanceStep, Overview, Reader};
 pub use recorded::{Part, Record, Recorded, Replay};
 pub use schema::{Machine, Schema};
 pub use verify::{Finding, Report, verify};

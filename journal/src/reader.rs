@@ -4,6 +4,7 @@
 //! index, and on closing last deletes the log. So the index is opened read-only (`readonly_shm`), and where log or index is
 //! missing, which is so only before the first writer and in copies made by hand, a private copy is read.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::ops::{Bound, RangeBounds};
@@ -62,10 +63,30 @@ pub struct Overview {
     pub open: Option<Arc<Entry>>,
     /// The entry since which the standing has its name.
     pub standing: Arc<Entry>,
-    /// When the state became what it is, in milliseconds since 1970.
-    pub state_at_ms: i64,
-    /// The declaration in force.
-    pub declared: Arc<Entry>,
+}
+
+/// A position, and the little beside it that a look at very many streams can afford.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// The position.
+    pub position: Position,
+    /// When the younger of state and standing began, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// The step of the open intent, else of the last entry, if that is an outcome.
+    pub step: Option<GlanceStep>,
+    /// The payload of the declaration in force.
+    pub declaration: String,
+}
+
+/// The step in a [`Glance`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlanceStep {
+    /// Its name.
+    pub name: String,
+    /// The how-many-th intent of it.
+    pub attempt: u32,
+    /// What became of it; nothing if the intent is open.
+    pub result: Option<Cow<'static, str>>,
 }
 
 impl Reader {
@@ -104,6 +125,11 @@ impl Reader {
     /// Where every stream stands, with the entries that tell about it.
     pub fn overview(&self) -> Result<Vec<Overview>, JournalError> {
         self.tables.overview()
+    }
+
+    /// Where every stream of one machine stands, with what is needed to show it: one query, however long the history is.
+    pub fn glance(&self, machine: &str) -> Result<Vec<Glance>, JournalError> {
+        self.tables.glance(machine)
     }
 
     /// The entries with numbers in this range, of one stream or of all, in order.

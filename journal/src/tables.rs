@@ -11,7 +11,9 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use crate::entry::{Body, Row};
 use crate::schema::Schema;
-use crate::{Binding, Digest, Entry, Epoch, EpochId, EpochRow, JournalError, JournalId, Overview, Position, Seq, StreamKey};
+use crate::{
+    Binding, Digest, Entry, Epoch, EpochId, EpochRow, Glance, GlanceStep, JournalError, JournalId, Overview, Position, Seq, StreamKey,
+};
 
 /// An open journal, to be read.
 #[derive(Debug)]
@@ -139,14 +141,32 @@ impl Tables {
         read().map_err(self.fail("read a position"))
     }
 
+    /// Positions of one machine with what is needed to show them.
+    pub(crate) fn glance(&self, machine: &str) -> Result<Vec<Glance>, JournalError> {
+        let read = || -> rusqlite::Result<Vec<Glance>> {
+            let mut statement = self.conn.prepare_cached(GLANCE)?;
+            let rows = statement.query_map([machine], |row| {
+                let result = |name| Ok::<_, rusqlite::Error>(self.names.intern(name));
+                let step = match text(row, 12)? {
+                    "intent" => Some(GlanceStep { name: row.get(13)?, attempt: row.get(14)?, result: None }),
+                    "outcome" => {
+                        Some(GlanceStep { name: row.get(13)?, attempt: row.get(14)?, result: Some(text(row, 15).and_then(result)?) })
+                    }
+                    _ => None,
+                };
+                Ok(Glance { position: position(row, &self.names)?, since_ms: row.get(11)?, step, declaration: row.get(16)? })
+            })?;
+            rows.collect()
+        };
+        read().map_err(self.fail("read positions"))
+    }
+
     /// Positions with the entries that tell about them, of one moment.
     pub(crate) fn overview(&self) -> Result<Vec<Overview>, JournalError> {
         let transaction = self.conn.unchecked_transaction().map_err(self.fail("begin to read"))?;
         let positions = self.positions()?;
         let read = || -> rusqlite::Result<Vec<Overview>> {
             let mut statement = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE seq = ?1"))?;
-            let mut time = self.conn.prepare_cached("SELECT at_ms FROM entries WHERE seq = ?1")?;
-            let mut declaration = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE {DECLARATION}"))?;
             let mut one = |seq: Seq| statement.query_row([seq.get()], |row| self.entry(row)).map(Arc::new);
             let mut overviews = Vec::with_capacity(positions.len());
             for position in positions {
@@ -154,19 +174,7 @@ impl Tables {
                 let mut at = |seq: Seq| if seq == position.last_seq { Ok(Arc::clone(&last)) } else { one(seq) };
                 let open = position.open_intent.map(&mut at).transpose()?;
                 let standing = at(position.standing_seq)?;
-                let state_at_ms = match position.state_seq {
-                    seq if seq == last.seq => last.at_ms,
-                    seq if seq == standing.seq => standing.at_ms,
-                    seq => time.query_row([seq.get()], |row| row.get(0))?,
-                };
-                let declared = match last.body {
-                    Body::Declare => Arc::clone(&last),
-                    Body::Intent { .. } | Body::Outcome { .. } | Body::Note { .. } => {
-                        let key = (&position.key.machine, &position.key.stream, &position.life);
-                        declaration.query_row(key, |row| self.entry(row)).map(Arc::new)?
-                    }
-                };
-                overviews.push(Overview { position, last, open, standing, state_at_ms, declared });
+                overviews.push(Overview { position, last, open, standing });
             }
             Ok(overviews)
         };
@@ -176,13 +184,24 @@ impl Tables {
     }
 }
 
+/// Positions with the step and the time that go with them. The condition on the declaration is a whole prefix of the index, so
+/// that it is one step in it.
+const GLANCE: &str = "
+    SELECT s.machine, s.stream, s.state, s.standing, s.life, s.generation, s.last_seq, s.open_intent, s.standing_seq, s.state_seq, s.ended,
+           since.at_ms, l.kind, l.step, l.attempt, l.result, d.payload
+    FROM streams s
+    JOIN entries l ON l.seq = coalesce(s.open_intent, s.last_seq)
+    JOIN entries since ON since.seq = max(s.state_seq, s.standing_seq)
+    JOIN entries d ON d.seq = (
+      SELECT seq FROM entries e
+      WHERE e.machine = s.machine AND e.stream = s.stream AND e.life = s.life AND e.step IS NULL AND e.kind = 'declare' AND e.attempt IS NULL
+      ORDER BY seq DESC LIMIT 1)
+    WHERE s.machine = ?1
+    ORDER BY s.stream";
+
 /// The columns of `entries`, in the order that [`decode`] reads them.
 pub(crate) const COLUMNS: &str = "seq, epoch, machine, stream, life, generation, run, kind, step, attempt, deadline, digest, \
      intent_seq, result, topic, state, standing, payload, at_ms, prev_hash, hash";
-
-/// The newest declaration of a stream's life. Everything up to the number stands in the index, so that it is one step in it.
-const DECLARATION: &str = "machine = ?1 AND stream = ?2 AND life = ?3 AND step IS NULL AND kind = 'declare' AND attempt IS NULL \
-     ORDER BY seq DESC LIMIT 1";
 
 const POSITION: &str = "machine, stream, state, standing, life, generation, last_seq, open_intent, standing_seq, state_seq, ended";
 

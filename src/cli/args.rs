@@ -201,6 +201,7 @@ pub(super) struct DownArgs {
 
 /// `retry`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what a person types; `decide` makes one value of them")]
 #[command(group = ArgGroup::new("decision").args(["recreate", "remark", "rerun", "skip"]))]
 pub(super) struct RetryArgs {
     /// The container

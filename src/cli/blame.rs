@@ -154,7 +154,9 @@ fn next(error: &CliError) -> Option<String> {
         CliError::Usage { next, .. } => next.clone(),
         CliError::Run(RunError::Drive(DriveError::Abandoned { .. })) => Some("phoenix status --watch".to_owned()),
         CliError::Run(RunError::Drive(_)) => Some("phoenix resume".to_owned()),
-        CliError::Run(RunError::UnknownContainers { .. }) => Some("phoenix status".to_owned()),
+        CliError::Run(RunError::UnknownContainers { .. }) | CliError::Decide(DecideError::Run(RunError::UnknownContainers { .. })) => {
+            Some("phoenix status".to_owned())
+        }
         CliError::Run(_)
         | CliError::Decide(_)
         | CliError::Journal(_)
@@ -247,7 +249,7 @@ mod tests {
     #[test]
     fn a_closed_stdout_is_no_error() {
         let closed = CliError::Output(io::Error::from(io::ErrorKind::BrokenPipe));
-        let screen = Screen { out: Look::PLAIN, err: Look::PLAIN, live: false, asks: false };
+        let screen = Screen { out: Look::PLAIN, err: Look::PLAIN, live: false, clears: false, asks: false };
         assert_eq!(report(&closed, screen), Exit::Well);
     }
 }

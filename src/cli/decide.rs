@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::driver::{Ask, Decided, decide};
+use crate::machine::Fact;
 use crate::report::plain::{one_line, paragraph};
 use crate::report::{LiveSight, SCHEMA, fact_text, sight, standing_text};
 
@@ -30,7 +31,8 @@ pub(super) fn run(setting: &Setting, args: &RetryArgs) -> Result<Exit, CliError>
     let site = setting.site()?;
     let Decided { run, state, before, seen, mark, facts } = decide(&site, args.ctid, &ask(args))?;
     let found = sight(&mark, seen.as_ref());
-    let decided: Vec<String> = facts.iter().map(fact_text).collect();
+    // How a skipped step is written down need not be told to whoever skipped it.
+    let decided: Vec<String> = facts.iter().filter(|fact| matches!(fact, Fact::Noted(_) | Fact::Declared(_))).map(fact_text).collect();
     let next = vec![format!("phoenix resume --fleet {}", mark.fleet)];
     if setting.globals.json {
         let (state, standing) = (state.name(), before.name());

@@ -4,6 +4,7 @@ use phoenix_journal::{Epoch, StreamKey};
 
 use crate::codec::CONTAINER;
 use crate::driver::RunError;
+use crate::ids::Wall;
 use crate::journal::Account;
 use crate::report;
 
@@ -20,7 +21,15 @@ pub(super) fn run(setting: &Setting, args: &ExplainArgs) -> Result<Exit, CliErro
     let account = Account::of(reader.entries(.., None)?);
     let life = match account.lives.get(&ctid) {
         None => return Err(RunError::UnknownContainers { ctids: vec![ctid] }.into()),
-        Some(Err(why)) => return Err(crate::driver::DecideError::Unreadable { ctid, why: why.clone() }.into()),
+        Some(Err(why)) => {
+            let explanation = report::explain_unreadable(ctid, &why.to_string());
+            if setting.globals.json {
+                print_json(&explanation)?;
+            } else {
+                print(&explanation.text(setting.screen.out, Wall(0)))?;
+            }
+            return Ok(Exit::Well);
+        }
         Some(Ok(life)) => life,
     };
     let entries = reader.entries(.., Some(&StreamKey::new(CONTAINER, ctid.to_string())))?;
@@ -37,9 +46,9 @@ pub(super) fn run(setting: &Setting, args: &ExplainArgs) -> Result<Exit, CliErro
     let explanation = report::explain(&account, life, &entries, reader.journal(), epoch, seen);
     let now = setting.now().map_or(life.since, |now| now.wall);
     if setting.globals.json {
-        print_json(&explanation)?
+        print_json(&explanation)?;
     } else {
-        print(&explanation.text(setting.screen.out, now))?
+        print(&explanation.text(setting.screen.out, now))?;
     }
     Ok(Exit::Well)
 }

@@ -22,9 +22,9 @@ pub(super) fn run(setting: &Setting, args: &HistoryArgs) -> Result<Exit, CliErro
     }
     let timeline = Timeline::of(&entries);
     if setting.globals.json {
-        print_json(&timeline)?
+        print_json(&timeline)?;
     } else {
-        print(&timeline.text(setting.screen.out))?
+        print(&timeline.text(setting.screen.out))?;
     }
     Ok(Exit::Well)
 }

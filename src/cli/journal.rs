@@ -34,8 +34,12 @@ pub(super) fn verify(setting: &Setting) -> Result<Exit, CliError> {
         let (journal, entries, streams, epochs) = (journal.to_string(), *entries, *streams, *epochs);
         print_json(&Verified { schema: SCHEMA, journal, entries, streams, epochs, findings: findings.clone() })?;
     } else {
-        let mut text = format!("journal {journal}: {entries} entries in {streams} streams, {epochs} epochs, {blobs} blobs\n");
-        findings.iter().for_each(|finding| drop(writeln!(text, "  {finding}")));
+        let number = |number: u64, one: &str| count(usize::try_from(number).unwrap_or(usize::MAX), one);
+        let (streams, epochs, blobs) = (number(*streams, "stream"), number(*epochs, "epoch"), number(*blobs, "blob"));
+        let mut text = format!("journal {journal}: {entries} entries in {streams}, {epochs}, {blobs}\n");
+        for finding in &findings {
+            let _ = writeln!(text, "  {finding}");
+        }
         text.push_str(if findings.is_empty() { "Nothing was changed, lost or added.\n" } else { "" });
         print(&text)?;
     }

@@ -30,9 +30,9 @@ pub(super) fn run(setting: &Setting, args: &PlanArgs) -> Result<Exit, CliError> 
     let seen = site.host.observe(journal.as_ref().map(|(id, _)| id), &ctids)?;
     let plan = report::plan(manifest.fleet(), &wanted, &lives, journal, &seen, &left_alone(&manifest, &lives));
     if setting.globals.json {
-        print_json(&plan)?
+        print_json(&plan)?;
     } else {
-        print(&plan.text(setting.screen.out))?
+        print(&plan.text(setting.screen.out))?;
     }
     Ok(Exit::Well)
 }

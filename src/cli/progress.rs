@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::driver::{Observer, Progress};
 use crate::host::Host;
-use crate::ids::Wall;
+use crate::ids::{State, Wall};
 use crate::report::plain::{Look, Tone, cut};
 use crate::report::{Event, event};
 
@@ -21,6 +21,8 @@ pub(super) struct Display {
     host: Arc<dyn Host>,
     form: Form,
     last: Wall,
+    /// What each container was last said to wait for: a lock is asked for ten times a second.
+    waits: BTreeMap<u32, String>,
 }
 
 enum Form {
@@ -55,7 +57,17 @@ impl Display {
         } else {
             Form::Lines { look: screen.err, state: BTreeMap::new() }
         };
-        Self { host, form, last: Wall(0) }
+        Self { host, form, last: Wall(0), waits: BTreeMap::new() }
+    }
+
+    /// Whether it only says again that a container waits for the same thing.
+    fn is_repeated(&mut self, event: &Event) -> bool {
+        let Some(ctid) = event.ctid else { return false };
+        if event.event == "waiting" {
+            return self.waits.insert(ctid, event.text.clone()).as_ref() == Some(&event.text);
+        }
+        self.waits.remove(&ctid);
+        false
     }
 
     /// Takes the lines in place off the screen.
@@ -71,6 +83,9 @@ impl Observer for Display {
     fn observe(&mut self, progress: Progress<'_>) {
         self.last = self.host.now().map_or(self.last, |now| now.wall);
         let event = event(&progress, self.last);
+        if self.is_repeated(&event) {
+            return;
+        }
         tracing::debug!(ctid = event.ctid, event = event.event, "{}", event.text);
         match &mut self.form {
             Form::Json { closed } => *closed = *closed || print_json(&event).is_err(),
@@ -117,10 +132,14 @@ fn line(event: &Event, states: &mut BTreeMap<u32, String>, look: Look) -> Option
     let Some(ctid) = ctid else {
         return matches!(*kind, "stopping").then(|| text.clone());
     };
-    let moved = state.as_ref().filter(|state| states.insert(*ctid, (*state).clone()).as_ref() != Some(*state));
+    let moved = state.as_ref().filter(|state| states.get(ctid) != Some(*state));
+    let back = moved.is_some_and(|state| states.get(ctid).is_some_and(|before| goes_back(before, state)));
+    states.extend(state.clone().map(|state| (*ctid, state)));
     let (tone, text) = match (*kind, result.as_deref(), moved) {
         ("waiting" | "settling", _, _) => (Tone::Busy, text.clone()),
         _ if quarantined.is_some() || waiting_for.is_some() => (Tone::Bad, text.clone()),
+        (_, _, Some(state)) if back && state == "declared" => (Tone::Plain, "down".to_owned()),
+        (_, _, Some(state)) if back => (Tone::Busy, format!("{state} again: {text}")),
         ("outcome", Some("done"), Some(state)) => (if state == "done" { Tone::Good } else { Tone::Plain }, state.clone()),
         ("outcome", Some("done"), None) => return None,
         ("outcome", _, _) => (Tone::Bad, text.clone()),
@@ -130,6 +149,12 @@ fn line(event: &Event, states: &mut BTreeMap<u32, String>, look: Look) -> Option
         (_, _, _) => return None,
     };
     Some(format!("{ctid}  {}", look.paint(tone, &text)))
+}
+
+/// Whether a container went from one state to one below it.
+fn goes_back(before: &str, now: &str) -> bool {
+    let place = |name: &str| State::ALL.into_iter().position(|state| state.name() == name);
+    place(now) < place(before)
 }
 
 /// Prints a summary where events went to stderr; JSON consumers have had everything.

@@ -18,6 +18,8 @@ pub(super) struct Screen {
     pub(super) err: Look,
     /// Whether stderr is a terminal, and so can show progress in place.
     pub(super) live: bool,
+    /// Whether stdout is a terminal that can be cleared.
+    pub(super) clears: bool,
     /// Whether a person can be asked: stdin and stderr are terminals.
     pub(super) asks: bool,
 }
@@ -37,6 +39,7 @@ impl Screen {
             out: look(out, console::Term::stdout().size_checked()),
             err: look(err, console::Term::stderr().size_checked()),
             live: err && !dumb,
+            clears: out && !dumb,
             asks: err && io::stdin().is_terminal(),
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! The only place that looks at the machine and the environment for these. Not here: what is done there.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use phoenix_journal::{JournalError, Reader, WriterInfo};
+use phoenix_journal::{Binding, JournalError, Reader, WriterInfo};
 use tracing::{debug, info};
 
 use crate::driver::Site;
@@ -34,6 +35,8 @@ pub(super) struct Setting {
     pub(super) screen: Screen,
     /// The journal's file.
     pub(super) journal: PathBuf,
+    /// What the journal belongs to, once somebody has asked; nothing inside if there is no journal.
+    bound: OnceCell<Option<Binding>>,
 }
 
 /// The seed of a simulated host that is made by the command line: the same world for everybody who tries it.
@@ -59,13 +62,17 @@ impl Setting {
             return Err(CliError::Usage { what, next: None });
         }
         debug!(journal = %journal.display(), "journal");
-        Ok(Self { globals, screen, journal })
+        Ok(Self { globals, screen, journal, bound: OnceCell::new() })
     }
 
     /// The journal for reading; nothing if there is none.
     pub(super) fn reader(&self) -> Result<Option<Reader>, CliError> {
         match Reader::open(&self.journal, &SCHEMA) {
-            Ok(reader) => Ok(Some(reader)),
+            Ok(reader) => {
+                let binding = reader.binding()?;
+                self.bound.get_or_init(|| Some(binding));
+                Ok(Some(reader))
+            }
             Err(JournalError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -87,9 +94,15 @@ impl Setting {
     }
 
     fn bound_kind(&self) -> Result<Option<HostKind>, CliError> {
-        let Some(reader) = self.reader()? else { return Ok(None) };
-        let bound = reader.binding()?.host;
-        Ok(HostKind::ALL.into_iter().find(|kind| kind.name() == bound))
+        Ok(self.binding()?.and_then(|binding| HostKind::ALL.into_iter().find(|kind| kind.name() == binding.host)))
+    }
+
+    fn binding(&self) -> Result<Option<&Binding>, CliError> {
+        if self.bound.get().is_none() {
+            let binding = self.reader()?.map(|reader| reader.binding()).transpose()?;
+            self.bound.get_or_init(|| binding);
+        }
+        Ok(self.bound.get().and_then(Option::as_ref))
     }
 
     /// The host.
@@ -123,8 +136,8 @@ impl Setting {
         if let Some(path) = &self.globals.lxc_path {
             return Ok(path.clone());
         }
-        let bound = self.reader()?.map(|reader| reader.binding()).transpose()?;
-        let bound = bound.filter(|binding| binding.host == HostKind::Lxc.name()).map(|binding| PathBuf::from(binding.directory));
+        let bound = self.binding()?.filter(|binding| binding.host == HostKind::Lxc.name());
+        let bound = bound.map(|binding| PathBuf::from(&binding.directory));
         Ok(bound.unwrap_or_else(|| PathBuf::from(LXC_PATH)))
     }
 
@@ -145,7 +158,7 @@ impl Setting {
     /// What time it is and in which boot, where the journal's host is not to be bothered: nothing if that cannot be told.
     pub(super) fn now(&self) -> Option<Now> {
         match self.kind() {
-            Ok(HostKind::Sim) => self.sim().ok()?.now().ok(),
+            Ok(HostKind::Sim) => Sim::glance(&beside(&self.journal, ".sim")),
             Ok(HostKind::Lxc | HostKind::Pct) | Err(_) => Clock::from_env().ok().map(|clock| clock.now()),
         }
     }

@@ -41,12 +41,14 @@ pub(super) fn run(setting: &Setting, args: &StatusArgs) -> Result<Exit, CliError
 
 /// Makes room: an empty screen on a terminal, an empty line elsewhere.
 fn clear(setting: &Setting) -> String {
-    if setting.screen.out.colour { "\u{1b}[H\u{1b}[2J".to_owned() } else { "\n".to_owned() }
+    if setting.screen.clears { "\u{1b}[H\u{1b}[2J".to_owned() } else { "\n".to_owned() }
 }
 
 fn show(setting: &Setting, args: &StatusArgs) -> Result<(), CliError> {
+    // The reader first: it says which host the journal belongs to, and so whose clock counts.
+    let reader = setting.reader()?;
     let now = setting.now();
-    let mut report = match setting.reader()? {
+    let mut report = match reader {
         None => StatusReport { schema: SCHEMA, verified: true, writer: None, fleets: Vec::new() },
         Some(reader) => {
             let holder = reader.writer()?;
@@ -87,7 +89,7 @@ fn look_live(setting: &Setting, reader: &phoenix_journal::Reader, snapshot: &Sna
     let epoch = reader.epochs()?.last().map_or(phoenix_journal::Epoch::new(0), |row| row.epoch);
     let mut marks: BTreeMap<u32, Mark> = BTreeMap::new();
     for (&ctid, place) in &snapshot.containers {
-        let Ok(incarnation) = place.overview.position.life.parse() else { continue };
+        let Ok(incarnation) = place.glance.position.life.parse() else { continue };
         let Ok(declared) = &place.declared else { continue };
         marks.insert(ctid.get(), Mark { journal: reader.journal(), fleet: declared.fleet.clone(), ctid, incarnation, epoch });
     }

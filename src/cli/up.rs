@@ -1,6 +1,6 @@
 //! `up`: brings a fleet to done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::driver::{Channel, Finished, Lives, Message, look, up};
 use crate::ids::{Ctid, FleetName};
@@ -90,8 +90,8 @@ pub(super) fn check_claims(fleet: &FleetName, digested: &Digested, lives: &Lives
     let ours = digested.wanted.values().flat_map(|wanted| wanted.spec.volume_claims(fleet));
     let others = lives.values().flatten().filter(|life| life.may_exist() && !digested.wanted.contains_key(&life.ctid()));
     let claims: Vec<VolumeClaim> = ours.chain(others.flat_map(|life| life.spec.volume_claims(&life.fleet))).collect();
-    let conflicts: BTreeMap<String, ()> = volume_conflicts(&claims).into_iter().map(|(one, other)| (conflict(one, other), ())).collect();
-    match conflicts.into_keys().collect::<Vec<_>>() {
+    let conflicts: BTreeSet<String> = volume_conflicts(&claims).into_iter().map(|(one, other)| conflict(one, other)).collect();
+    match conflicts.into_iter().collect::<Vec<_>>() {
         none if none.is_empty() => Ok(()),
         some => Err(CliError::Usage { what: some.join("; "), next: None }),
     }

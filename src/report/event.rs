@@ -49,7 +49,7 @@ pub struct Event {
 }
 
 impl Event {
-    fn new(event: &'static str, at: Wall, text: String) -> Self {
+    fn new(event: &'static str, at: Wall, text: &str) -> Self {
         Self {
             schema: SCHEMA,
             time: rfc3339(at),
@@ -64,13 +64,13 @@ impl Event {
             waiting_for: None,
             quarantined: None,
             last_error: None,
-            text: one_line(&text),
+            text: one_line(text),
         }
     }
 
     /// An entry that cannot be read, as its columns tell it.
     pub(super) fn unreadable(ctid: Option<u32>, kind: &str, state: &str, standing: &str, at: Wall, why: &str) -> Self {
-        let event = Self::new("unreadable", at, format!("{kind} that cannot be read: {why}"));
+        let event = Self::new("unreadable", at, &format!("{kind} that cannot be read: {why}"));
         Self { ctid, state: Some(one_line(state)), standing: Some(one_line(standing)), ..event }
     }
 
@@ -101,25 +101,25 @@ pub fn event(progress: &Progress<'_>, now: Wall) -> Event {
     match progress {
         Progress::Intended { seq, intent } => {
             let text = format!("{}{}", attempt_phrase(&intent.step.to_string(), intent.attempt), because(&intent.reason));
-            let event = Event::new("intent", now, text).of(intent.ctid).after(intent.state, &Standing::Active);
+            let event = Event::new("intent", now, &text).of(intent.ctid).after(intent.state, &Standing::Active);
             Event { step: Some(intent.step.to_string()), attempt: Some(intent.attempt), seq: Some(seq.get()), ..event }
         }
         Progress::Recorded { seq, fact } => Event { seq: Some(seq.get()), ..of_fact(fact) },
         Progress::Settling { doubt } => {
             let intent = &doubt.effect.intent;
             let text = format!("{} was begun and has no outcome; looking what became of it", intent.step);
-            let event = Event::new("settling", now, text).of(intent.ctid);
+            let event = Event::new("settling", now, &text).of(intent.ctid);
             Event { step: Some(intent.step.to_string()), attempt: Some(intent.attempt), seq: Some(doubt.seq.get()), ..event }
         }
         Progress::Waiting { ctid, wait } => {
-            let event = Event::new("waiting", now, wait_phrase(&WaitReport::of(wait))).of(*ctid);
+            let event = Event::new("waiting", now, &wait_phrase(&WaitReport::of(wait))).of(*ctid);
             Event { waiting_for: Some(WaitReport::of(wait)), ..event }
         }
         Progress::Stopping { in_flight } => {
             let text = format!("stopping when {} in flight ended; once more to leave at once", steps_have(*in_flight));
-            Event::new("stopping", now, text)
+            Event::new("stopping", now, &text)
         }
-        Progress::Ended { end } => Event { result: Some(end.name().to_owned()), ..Event::new("run_closed", now, run_end(*end).to_owned()) },
+        Progress::Ended { end } => Event { result: Some(end.name().to_owned()), ..Event::new("run_closed", now, run_end(*end)) },
     }
 }
 
@@ -128,18 +128,18 @@ pub(super) fn of_fact(fact: &Fact) -> Event {
     match fact {
         Fact::Declared(declaration) => {
             let text = format!("declared as {}, generation {}", declaration.spec.hostname, declaration.generation);
-            Event::new("declared", declaration.at, text).of(declaration.ctid).after(declaration.state, &declaration.standing)
+            Event::new("declared", declaration.at, &text).of(declaration.ctid).after(declaration.state, &declaration.standing)
         }
         Fact::Intended(intent, at) => {
             let text = format!("{}{}", attempt_phrase(&intent.step.to_string(), intent.attempt), because(&intent.reason));
-            let event = Event::new("intent", *at, text).of(intent.ctid).after(intent.state, &Standing::Active);
+            let event = Event::new("intent", *at, &text).of(intent.ctid).after(intent.state, &Standing::Active);
             Event { step: Some(intent.step.to_string()), attempt: Some(intent.attempt), ..event }
         }
         Fact::Outcome(outcome) => {
             let step = outcome.step.to_string();
             let recovered = if outcome.recovered { ", found by looking" } else { "" };
             let text = format!("{} {}{recovered}", attempt_phrase(&step, outcome.attempt), result_phrase(&outcome.result));
-            let event = Event::new("outcome", outcome.at, text).of(outcome.ctid).after(outcome.state, &outcome.standing);
+            let event = Event::new("outcome", outcome.at, &text).of(outcome.ctid).after(outcome.state, &outcome.standing);
             let last_error = match &outcome.result {
                 StepResult::Failed(failure) => Some(ErrorReport::of(&step, failure, Vec::new())),
                 StepResult::Done(_)
@@ -154,15 +154,15 @@ pub(super) fn of_fact(fact: &Fact) -> Event {
         }
         Fact::Noted(note) => {
             let text = topic_phrase(&note.topic, note.state, &note.standing);
-            Event::new("note", note.at, text).of(note.ctid).after(note.state, &note.standing)
+            Event::new("note", note.at, &text).of(note.ctid).after(note.state, &note.standing)
         }
         Fact::RunOpened(opened) => {
             let containers = super::plain::count(opened.containers.len(), "container");
             let text = format!("{} of {containers} begins, {} at once (run {})", opened.command.name(), opened.jobs, opened.run);
-            Event::new("run_opened", opened.at, text)
+            Event::new("run_opened", opened.at, &text)
         }
         Fact::RunClosed(closed) => {
-            let event = Event::new("run_closed", closed.at, run_end(closed.end).to_owned());
+            let event = Event::new("run_closed", closed.at, run_end(closed.end));
             Event { result: Some(closed.end.name().to_owned()), ..event }
         }
     }

@@ -11,12 +11,12 @@ use serde::Serialize;
 use crate::engine::reconcile;
 use crate::ids::{Ctid, State, Wall};
 use crate::journal::Account;
-use crate::machine::{Due, Evidence as Shown, Fact, Life, RunCommand, RunEnd, Standing, StepResult, Topic};
+use crate::machine::{Due, Evidence as Shown, Fact, Life, QuarantineReason, RunCommand, RunEnd, Standing, StepResult, Topic};
 use crate::plan::{Mark, Presence, Seen};
 
 use super::clock::{age, local, rfc3339};
 use super::event::standing_phrase;
-use super::plain::{Look, Tone, one_line, paragraph};
+use super::plain::{Look, Tone, one_line, paragraph, written};
 use super::status::{ErrorReport, QuarantineReport, SCHEMA, WaitReport, after_failure};
 use super::status_text::write_failure;
 use super::steps::{StepReport, steps};
@@ -136,7 +136,7 @@ pub fn explain(
     let lost = finding.as_ref().is_some_and(|finding| matches!(finding.topic, Topic::InitLost { .. }));
     let mut why = vec![standing_sentence(life)];
     why.extend(run_sentence(account, ctid));
-    if let Some(finding) = &finding {
+    if let Some(finding) = finding.as_ref().filter(|finding| lost || finding.standing != life.standing) {
         why.push(match &finding.topic {
             Topic::InitLost { .. } => "the host shows that the recorded init is gone".to_owned(),
             Topic::FoundRunning { .. } => "the host shows it running although a clone holds it down".to_owned(),
@@ -179,6 +179,34 @@ pub fn explain(
         since_wall: life.since,
         ways: quarantined
             .map_or_else(Vec::new, |found| ways(found.reason).iter().map(|way| (way.command_for(ctid), way.purpose)).collect()),
+    }
+}
+
+/// What can be said of a container whose account cannot be read.
+pub fn explain_unreadable(ctid: Ctid, why: &str) -> Explanation {
+    let reason = QuarantineReason::Undecodable;
+    let why = one_line(why);
+    Explanation {
+        schema: SCHEMA,
+        ctid: ctid.get(),
+        hostname: String::new(),
+        fleet: "?".to_owned(),
+        state: "?".to_owned(),
+        standing: "quarantined",
+        generation: 0,
+        incarnation: String::new(),
+        since: rfc3339(Wall(0)),
+        why: vec![format!("{}: {why}", meaning(reason))],
+        next: "nothing: it is not touched".to_owned(),
+        commands: next_commands(reason, ctid),
+        waiting_for: None,
+        quarantined: Some(QuarantineReport { reason: reason.name(), evidence: why, next: next_commands(reason, ctid) }),
+        last_error: None,
+        steps: Vec::new(),
+        evidence: Vec::new(),
+        live: None,
+        since_wall: Wall(0),
+        ways: ways(reason).iter().map(|way| (way.command_for(ctid), way.purpose)).collect(),
     }
 }
 
@@ -321,18 +349,18 @@ const STEP_COLUMNS: [Column; 4] = [
 impl Explanation {
     /// The text for people.
     pub fn text(&self, look: Look, now: Wall) -> String {
-        let mut text = String::new();
-        self.write(&mut text, look, now).expect("a string takes everything");
-        text
+        written(|f| self.write(f, look, now))
     }
 
     fn write(&self, f: &mut String, look: Look, now: Wall) -> fmt::Result {
         let Self { ctid, hostname, fleet, state, standing, generation, .. } = self;
-        writeln!(f, "{} of fleet {fleet}", look.paint(Tone::Strong, &format!("{ctid} {hostname}")))?;
-        let since = format!("{state}, {standing}, for {}; generation {generation}", age(now, self.since_wall));
-        paragraph(f, look, "  now:    ", &since)?;
-        for why in &self.why {
-            paragraph(f, look, "  why:    ", why)?;
+        writeln!(f, "{} of fleet {fleet}", look.paint(Tone::Strong, format!("{ctid} {hostname}").trim_end()))?;
+        if *generation > 0 {
+            let since = format!("{state}, {standing}, for {}; generation {generation}", age(now, self.since_wall));
+            paragraph(f, look, "  now:    ", &since)?;
+        }
+        for (index, why) in self.why.iter().enumerate() {
+            paragraph(f, look, if index == 0 { "  why:    " } else { "          " }, why)?;
         }
         if let Some(live) = &self.live {
             paragraph(f, look, "  host:   ", &live.phrase())?;
@@ -343,8 +371,10 @@ impl Explanation {
             write_failure(f, "last failure: it", error, look)?;
         }
         self.write_next(f, look)?;
-        writeln!(f, "\n{}", look.paint(Tone::Strong, "Steps"))?;
-        self.step_table().write(f, look)?;
+        if !self.steps.is_empty() {
+            writeln!(f, "\n{}", look.paint(Tone::Strong, "Steps"))?;
+            self.step_table().write(f, look)?;
+        }
         if !self.evidence.is_empty() {
             writeln!(f, "\n{}", look.paint(Tone::Strong, "Evidence"))?;
         }

@@ -13,7 +13,7 @@ use crate::machine::Fact;
 
 use super::clock::{local, time_of_day, took};
 use super::event::{Event, of_fact};
-use super::plain::{Look, Tone, lines, width, wrap};
+use super::plain::{Look, Tone, lines, width, wrap, written};
 use super::status::SCHEMA;
 
 /// The entries of a journal, or of one container.
@@ -66,9 +66,7 @@ impl Timeline {
 
     /// The text for people.
     pub fn text(&self, look: Look) -> String {
-        let mut text = String::new();
-        self.write(&mut text, look).expect("a string takes everything");
-        text
+        written(|f| self.write(f, look))
     }
 
     fn write(&self, f: &mut String, look: Look) -> fmt::Result {

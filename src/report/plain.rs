@@ -96,6 +96,13 @@ fn turns_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// What a writer of lines writes. A string takes everything, so there is no error to be told about.
+pub(super) fn written(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+    let mut text = String::new();
+    let _ = write(&mut text);
+    text
+}
+
 /// How many columns a text takes.
 pub fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
@@ -121,18 +128,15 @@ pub fn cut(text: &str, columns: usize) -> String {
 /// The text, broken between words into lines of at most `columns`; a longer word stands alone on its line.
 pub fn wrap(text: &str, columns: Option<usize>) -> Vec<String> {
     let Some(columns) = columns else { return vec![text.to_owned()] };
-    let mut broken = vec![String::new()];
+    let (mut broken, mut line) = (Vec::new(), String::new());
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let line = broken.last_mut().expect("there is always a line");
-        if line.is_empty() {
-            line.push_str(word);
-        } else if width(line) + 1 + width(word) <= columns {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            broken.push(word.to_owned());
+        if !line.is_empty() && width(&line) + 1 + width(word) > columns {
+            broken.push(std::mem::take(&mut line));
         }
+        line.push_str(if line.is_empty() { "" } else { " " });
+        line.push_str(word);
     }
+    broken.push(line);
     broken
 }
 

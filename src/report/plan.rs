@@ -10,13 +10,13 @@ use phoenix_journal::{Epoch, JournalId};
 use serde::Serialize;
 
 use crate::driver::{Lives, Wanted};
-use crate::engine::reconcile;
+use crate::engine::{Finding, reconcile};
 use crate::ids::{Ctid, FleetName, State};
 use crate::machine::{Life, Standing, Topic};
 use crate::plan::{Mark, Observation};
 
 use super::event::standing_phrase;
-use super::plain::{Look, Tone, count, one_line, paragraph, wrap};
+use super::plain::{Look, Tone, count, one_line, paragraph, wrap, written};
 use super::status::SCHEMA;
 use super::steps::steps;
 use super::ways::next_commands;
@@ -85,7 +85,7 @@ pub fn plan(
         match lives.get(&ctid) {
             None => fresh(ctid, wanted, "the journal has no such container"),
             Some(Ok(life)) if !life.may_exist() => fresh(ctid, wanted, "nothing of it is on the host"),
-            Some(Ok(life)) => going_on(ctid, wanted, life, finding(life)),
+            Some(Ok(life)) => going_on(ctid, wanted, life, finding(life).as_ref()),
             Some(Err(why)) => left(ctid, wanted, None, &format!("its account cannot be read: {why}"), Vec::new()),
         }
     });
@@ -114,12 +114,12 @@ fn left(ctid: Ctid, wanted: &Wanted, from: Option<State>, why: &str, next: Vec<S
     ContainerPlan { next, ..of(ctid, wanted, from, "left_alone", why) }
 }
 
-fn going_on(ctid: Ctid, wanted: &Wanted, life: &Life, finding: Option<crate::engine::Finding>) -> ContainerPlan {
+fn going_on(ctid: Ctid, wanted: &Wanted, life: &Life, finding: Option<&Finding>) -> ContainerPlan {
     let state = Some(life.state());
     if let Standing::Quarantined(found) = &life.standing {
         return left(ctid, wanted, state, &standing_phrase(&life.standing), next_commands(found.reason, ctid));
     }
-    let lost = match &finding {
+    let lost = match finding {
         Some(finding) => match (&finding.topic, &finding.standing) {
             (Topic::InitLost { .. }, _) => true,
             (_, Standing::Quarantined(found)) => {
@@ -150,9 +150,7 @@ fn missing(wanted: &Wanted, life: Option<&Life>, lost: bool) -> Vec<PlannedStep>
 impl FleetPlan {
     /// The text for people.
     pub fn text(&self, look: Look) -> String {
-        let mut text = String::new();
-        self.write(&mut text, look).expect("a string takes everything");
-        text
+        written(|f| self.write(f, look))
     }
 
     fn write(&self, f: &mut String, look: Look) -> fmt::Result {
@@ -201,8 +199,11 @@ fn write_container(f: &mut String, container: &ContainerPlan, look: Look) -> fmt
             writeln!(f, "    {head:<10} {line}")?;
         }
     }
-    for PlannedStep { step, why, .. } in steps.iter().filter(|step| step.why.is_some()) {
-        paragraph(f, look, "    again: ", &format!("{step}: {}", why.as_deref().unwrap_or_default()))?;
+    for PlannedStep { step, why: again, .. } in steps {
+        // What is said of the container as a whole need not be said again of each step.
+        if let Some(again) = again.as_ref().filter(|again| !why.ends_with(*again)) {
+            paragraph(f, look, "    again: ", &format!("{step}: {again}"))?;
+        }
     }
     next.iter().try_for_each(|command| writeln!(f, "  next:  {command}"))
 }

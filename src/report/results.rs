@@ -10,7 +10,7 @@ use crate::ids::Ctid;
 use crate::machine::{Life, RunCommand, RunEnd, Standing};
 
 use super::event::{standing_phrase, wait_phrase};
-use super::plain::{Look, Tone, count, paragraph};
+use super::plain::{Look, Tone, count, paragraph, written};
 use super::status::{ErrorReport, WaitReport, after_failure};
 use super::status_text::write_failure;
 use super::ways::{meaning, next_commands};
@@ -31,9 +31,7 @@ pub fn summary<'a>(command: RunCommand, finished: &'a Finished, lives: &'a Lives
 impl RunSummary<'_> {
     /// The text.
     pub fn text(&self, look: Look) -> String {
-        let mut text = String::new();
-        self.write(&mut text, look).expect("a string takes everything");
-        text
+        written(|f| self.write(f, look))
     }
 
     fn write(&self, f: &mut String, look: Look) -> fmt::Result {
@@ -76,8 +74,7 @@ impl RunSummary<'_> {
 fn write_stuck(f: &mut String, name: &str, ctid: Ctid, standing: &Standing, life: Option<&Life>, look: Look) -> fmt::Result {
     match standing {
         Standing::Failed { step, failure } => {
-            let mut next = after_failure(ctid, life.map(|life| &life.fleet));
-            next.insert(0, "phoenix up FLEET".to_owned());
+            let next = after_failure(ctid, life.map(|life| &life.fleet));
             write_failure(f, name, &ErrorReport::of(&step.to_string(), failure, next), look)?;
         }
         Standing::Quarantined(found) => {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phoenix_journal::{Body, Holder};
+use phoenix_journal::{GlanceStep, Holder};
 use serde::Serialize;
 
 use crate::ids::{BootId, Ctid, FleetName, State, Wall};
@@ -20,7 +20,7 @@ use super::ways::next_commands;
 /// The version of all JSON that the command line prints.
 pub const SCHEMA: u32 = 1;
 /// How many of the last lines of a failed command's output are shown.
-pub const TAIL_LINES: usize = 12;
+pub(super) const TAIL_LINES: usize = 12;
 
 /// What `status` says.
 #[derive(Clone, Debug, Serialize)]
@@ -68,6 +68,9 @@ pub struct RunReport {
     pub state: &'static str,
     /// When it began.
     pub started_at: String,
+    /// As `started_at`, for people.
+    #[serde(skip)]
+    pub started: Wall,
 }
 
 /// One container.
@@ -179,12 +182,13 @@ fn run_report(run: &RunRecord, written_to: bool) -> RunReport {
         (Some(RunEnd::Interrupted), _) | (None, false) => "interrupted",
         (None, true) => "running",
     };
-    RunReport { id: run.opened.run.to_string(), command: run.opened.command.name(), state, started_at: rfc3339(run.opened.at) }
+    let started = run.opened.at;
+    RunReport { id: run.opened.run.to_string(), command: run.opened.command.name(), state, started_at: rfc3339(started), started }
 }
 
 fn container(snapshot: &Snapshot, ctid: Ctid, place: &Place, written_to: bool, names: &BTreeMap<Ctid, (&str, bool)>) -> ContainerReport {
-    let position = &place.overview.position;
-    let since_wall = Wall(place.overview.state_at_ms.max(place.overview.standing.at_ms));
+    let position = &place.glance.position;
+    let since_wall = Wall(place.glance.since_ms);
     let (standing, unreadable) = standing(place);
     let (step, attempt, in_doubt) = step(place, &standing, written_to);
     let quarantined = match (&standing, unreadable) {
@@ -245,9 +249,11 @@ impl ErrorReport {
 }
 
 /// What can be said next about a container that failed.
-pub fn after_failure(ctid: Ctid, fleet: Option<&FleetName>) -> Vec<String> {
-    let resume = fleet.map_or_else(|| "phoenix resume".to_owned(), |fleet| format!("phoenix resume --fleet {fleet}"));
-    vec![format!("phoenix retry {ctid}"), resume]
+///
+/// Both give the failed step a new budget; the first takes what was mended in the manifest or its scripts along.
+pub(super) fn after_failure(ctid: Ctid, fleet: Option<&FleetName>) -> Vec<String> {
+    let only = fleet.map_or_else(String::new, |fleet| format!(" --fleet {fleet}"));
+    vec!["phoenix up FLEET".to_owned(), format!("phoenix retry {ctid} && phoenix resume{only}")]
 }
 
 fn quarantine(ctid: Ctid, found: &Quarantine) -> QuarantineReport {
@@ -260,47 +266,42 @@ fn standing(place: &Place) -> (Standing, Option<String>) {
     if let Err(why) = &place.declared {
         return (Standing::Active, Some(format!("its declaration cannot be read: {why}")));
     }
-    if place.overview.position.standing == Standing::Active.name() {
+    if place.glance.position.standing == Standing::Active.name() {
         return (Standing::Active, None);
     }
     // The last entry, not the first of this name: a second failure has a tale of its own.
-    match place.overview.last.mint::<Fact>() {
-        Ok(fact) => (standing_after(fact.into_inner()), None),
-        Err(error) => (Standing::Active, Some(error.to_string())),
+    match &place.last {
+        Some(Ok(fact)) => (standing_after(fact), None),
+        Some(Err(why)) => (Standing::Active, Some(why.clone())),
+        None => (Standing::Active, Some("its last entry is missing".to_owned())),
     }
 }
 
-fn standing_after(fact: Fact) -> Standing {
+fn standing_after(fact: &Fact) -> Standing {
     match fact {
-        Fact::Declared(declaration) => declaration.standing,
-        Fact::Outcome(outcome) => outcome.standing,
-        Fact::Noted(note) => note.standing,
+        Fact::Declared(declaration) => declaration.standing.clone(),
+        Fact::Outcome(outcome) => outcome.standing.clone(),
+        Fact::Noted(note) => note.standing.clone(),
         Fact::Intended(..) | Fact::RunOpened(_) | Fact::RunClosed(_) => Standing::Active,
     }
 }
 
 /// The step to be shown, its attempt, and whether it is in doubt.
 fn step(place: &Place, standing: &Standing, written_to: bool) -> (Option<String>, Option<u32>, bool) {
-    if let Some(open) = &place.overview.open
-        && let Body::Intent { step, attempt, .. } = &open.body
-    {
-        return (Some(step.clone()), Some(*attempt), !written_to);
-    }
-    match (&place.overview.last.body, standing) {
-        (Body::Outcome { step, attempt, result, .. }, _) if result != phoenix_journal::DONE => (Some(step.clone()), Some(*attempt), false),
+    match (&place.glance.step, standing) {
+        (Some(GlanceStep { name, attempt, result: None }), _) => (Some(name.clone()), Some(*attempt), !written_to),
+        (Some(GlanceStep { name, attempt, result: Some(result) }), _) if result != phoenix_journal::DONE => {
+            (Some(name.clone()), Some(*attempt), false)
+        }
         (_, Standing::Failed { step, .. }) => (Some(step.to_string()), None, false),
-        (Body::Declare | Body::Intent { .. } | Body::Outcome { .. } | Body::Note { .. }, _) => (None, None, false),
+        (_, Standing::Active | Standing::Waiting(_) | Standing::Quarantined(_)) => (None, None, false),
     }
 }
 
 /// The failure of an attempt after which nothing has happened yet.
 fn failed_attempt(place: &Place) -> Option<ErrorReport> {
-    match &place.overview.last.body {
-        Body::Outcome { result, .. } if result == "failed" => {}
-        Body::Declare | Body::Intent { .. } | Body::Outcome { .. } | Body::Note { .. } => return None,
-    }
-    match place.overview.last.mint::<Fact>().ok()?.into_inner() {
-        Fact::Outcome(outcome) => match &*outcome {
+    match place.last.as_ref()?.as_ref().ok()? {
+        Fact::Outcome(outcome) => match &**outcome {
             Outcome { step, result: StepResult::Failed(failure), .. } => Some(ErrorReport::of(&step.to_string(), failure, Vec::new())),
             Outcome { .. } => None,
         },
@@ -311,9 +312,9 @@ fn failed_attempt(place: &Place) -> Option<ErrorReport> {
 /// The container that keeps this one from going on: its clone source before it is made, the others before its regular start.
 fn dependency(snapshot: &Snapshot, place: &Place, names: &BTreeMap<Ctid, (&str, bool)>, since: Wall) -> Option<WaitReport> {
     let declared = place.declared.as_ref().ok()?;
-    let state = &place.overview.position.state;
+    let state = &place.glance.position.state;
     let waits_now = if state == State::Declared.name() { declared.clone_of.is_some() } else { state == State::Volumed.name() };
-    let goes_on = snapshot.newest_run(place.overview.position.key.stream.parse().ok()?)?.opened.command != crate::machine::RunCommand::Down;
+    let goes_on = snapshot.newest_run(place.glance.position.key.stream.parse().ok()?)?.opened.command != crate::machine::RunCommand::Down;
     if !waits_now || !goes_on {
         return None;
     }
@@ -323,7 +324,7 @@ fn dependency(snapshot: &Snapshot, place: &Place, names: &BTreeMap<Ctid, (&str, 
 }
 
 fn is_done(place: &Place) -> bool {
-    let position = &place.overview.position;
+    let position = &place.glance.position;
     position.state == State::Done.name() && position.standing == Standing::Active.name() && position.open_intent.is_none()
 }
 

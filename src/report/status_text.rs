@@ -6,26 +6,24 @@ use std::fmt::{self, Write};
 
 use crate::ids::{State, Wall};
 
-use super::clock::age;
-use super::plain::{Look, Tone, count, lines, one_line, paragraph};
+use super::clock::{age, local};
+use super::plain::{Look, Tone, count, lines, one_line, paragraph, written};
 use super::status::{ContainerReport, ErrorReport, FleetReport, RunReport, StatusReport};
 use super::table::{Cell, Column, Table};
 
 const COLUMNS: [Column; 6] = [
     Column { title: "CTID", gives_way: 0, narrow: 9 },
-    Column { title: "HOSTNAME", gives_way: 3, narrow: 8 },
+    Column { title: "HOSTNAME", gives_way: 1, narrow: 8 },
     Column { title: "STATE", gives_way: 0, narrow: 10 },
     Column { title: "STANDING", gives_way: 0, narrow: 11 },
-    Column { title: "STEP", gives_way: 1, narrow: 14 },
-    Column { title: "SINCE", gives_way: 2, narrow: 6 },
+    Column { title: "STEP", gives_way: 2, narrow: 14 },
+    Column { title: "SINCE", gives_way: 3, narrow: 6 },
 ];
 
 impl StatusReport {
     /// The text for people; `now` is what "since" counts to.
     pub fn text(&self, look: Look, now: Wall) -> String {
-        let mut text = String::new();
-        self.write(&mut text, look, now).expect("a string takes everything");
-        text
+        written(|f| self.write(f, look, now))
     }
 
     fn write(&self, f: &mut String, look: Look, now: Wall) -> fmt::Result {
@@ -58,22 +56,18 @@ impl StatusReport {
         for container in &fleet.containers {
             write_trouble(f, container, look)?;
         }
+        write_live(f, &fleet.containers, look)?;
         writeln!(f)?;
         paragraph(f, look, "", &tally(&fleet.containers))
     }
 
     fn run_phrase(&self, run: &RunReport) -> String {
-        let RunReport { id: _, command, state, started_at } = run;
+        let RunReport { id: _, command, state, started_at: _, started } = run;
         let writer = self.writer.as_ref().filter(|_| *state == "running");
         let by = writer.map_or_else(String::new, |writer| format!(" (pid {}: {})", writer.pid, writer.command));
         let next = if *state == "interrupted" { "; `phoenix resume` goes on with it" } else { "" };
-        format!("{command} {state}{by}, begun {}{next}", readable(started_at))
+        format!("{command} {state}{by}, begun {}{next}", local(*started))
     }
-}
-
-/// RFC 3339 to the second, which is what people read.
-fn readable(stamp: &str) -> String {
-    stamp.split_once('.').map_or_else(|| stamp.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 fn row(container: &ContainerReport, now: Wall) -> Vec<Cell> {
@@ -125,10 +119,16 @@ fn write_trouble(f: &mut String, container: &ContainerReport, look: Look) -> fmt
         writeln!(f)?;
         write_failure(f, &name, error, look)?;
     }
-    if let Some(live) = &container.live {
-        paragraph(f, look, &format!("{name} now: "), &live.phrase())?;
-    }
     Ok(())
+}
+
+/// What the host says, where it was asked.
+fn write_live(f: &mut String, containers: &[ContainerReport], look: Look) -> fmt::Result {
+    let mut live = containers.iter().filter_map(|container| Some((name(container), container.live.as_ref()?))).peekable();
+    if live.peek().is_some() {
+        writeln!(f, "\n{}", look.paint(Tone::Strong, "On the host now"))?;
+    }
+    live.try_for_each(|(name, live)| paragraph(f, look, &format!("  {name}: "), &live.phrase()))
 }
 
 /// Container and step, exit status, what it said, the last lines, and the next command.

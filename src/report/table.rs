@@ -62,22 +62,8 @@ impl Table {
     /// the widest are cut.
     pub fn write(&self, f: &mut dyn fmt::Write, look: Look) -> fmt::Result {
         let shown = self.fit(look);
-        self.line(f, &shown, |column| Cell::new(self.columns[column].title, Tone::Faint), look)?;
-        self.rows.iter().try_for_each(|row| self.line(f, &shown, |column| row[column].clone(), look))
-    }
-
-    fn line(&self, f: &mut dyn fmt::Write, shown: &[(usize, usize)], cell: impl Fn(usize) -> Cell, look: Look) -> fmt::Result {
-        let mut text = String::new();
-        let mut pending = 0;
-        for &(column, columns) in shown {
-            let Cell { text: content, tone } = cell(column);
-            let content = cut(&content, columns);
-            // Spaces are written before the next content only, so that no line ends in them.
-            text.push_str(&" ".repeat(if content.is_empty() { 0 } else { pending + GAP }));
-            pending = if content.is_empty() { pending + GAP + columns } else { columns - width(&content) };
-            text.push_str(&look.paint(tone, &content));
-        }
-        writeln!(f, "{text}")
+        line(f, &shown, |column| Cell::new(self.columns[column].title, Tone::Faint), look)?;
+        self.rows.iter().try_for_each(|row| line(f, &shown, |column| row[column].clone(), look))
     }
 
     /// Which columns are shown, and how wide.
@@ -105,6 +91,20 @@ impl Table {
         }
         shown
     }
+}
+
+fn line(f: &mut dyn fmt::Write, shown: &[(usize, usize)], cell: impl Fn(usize) -> Cell, look: Look) -> fmt::Result {
+    let mut text = String::new();
+    let mut pending = 0;
+    for &(column, columns) in shown {
+        let Cell { text: content, tone } = cell(column);
+        let content = cut(&content, columns);
+        // Spaces are written before the next content only, so that no line ends in them.
+        text.push_str(&" ".repeat(if content.is_empty() { 0 } else { pending + GAP }));
+        pending = if content.is_empty() { pending + GAP + columns } else { columns - width(&content) };
+        text.push_str(&look.paint(tone, &content));
+    }
+    writeln!(f, "{text}")
 }
 
 #[cfg(test)]

@@ -1,0 +1,291 @@
+//! The command line as a person meets it: whole outputs on the simulator, exit codes, JSON that parses.
+//!
+//! Times, ids and places are blotted out of the snapshots; the simulator's clock and durations are the same in every run
+//! except where steps of several containers interleave, so fleets here are carried out one step at a time (`-j 1`).
+
+mod support;
+
+use phoenix::host::sim::Tamper;
+use phoenix::ids::Ctid;
+use serde_json::Value;
+use support::{Ended, Stage};
+
+fn ctid(number: u32) -> Ctid {
+    Ctid::new(number).expect("in range")
+}
+
+/// A whole output: what was asked, how it ended, what it said.
+macro_rules! shows {
+    ($name:literal, $ended:expr) => {
+        support::settings().bind(|| insta::assert_snapshot!($name, $ended.whole()));
+    };
+}
+
+#[test]
+fn up_brings_a_fleet_to_done_and_says_so() {
+    let stage = Stage::with_fleet();
+    shows!("up", stage.run(&["up", "fleet.json", "-j1"]));
+    shows!("status_wide", stage.run(&["status"]));
+    shows!("status_narrow", stage.env("COLUMNS", "40").run(&["status"]));
+}
+
+#[test]
+fn up_again_writes_nothing() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    let before = stage.run(&["journal", "export"]).out;
+    shows!("up_again", stage.run(&["up", "fleet.json", "-j1"]));
+    assert_eq!(stage.run(&["journal", "export"]).out, before, "a finished fleet costs no entry");
+}
+
+#[test]
+fn a_failing_script_is_told_with_what_it_wrote_and_what_to_do() {
+    let stage = Stage::with_fleet();
+    let failing = stage.env("PHOENIX_SIM_FAULTS", r"102 feature.apply[base] exit 3 fetching\nE: \e[31mno such package");
+    shows!("up_failed", failing.run(&["up", "fleet.json", "-j1"]));
+    shows!("status_failed", stage.run(&["status", "102"]));
+    shows!("explain_failed", stage.run(&["explain", "102"]));
+    shows!("retry", stage.run(&["retry", "102"]));
+    shows!("resume_after_retry", stage.run(&["resume"]));
+    shows!("history_of_one", stage.run(&["history", "102"]));
+}
+
+#[test]
+fn a_container_removed_by_hand_is_quarantined_until_somebody_decides() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.tamper(&Tamper::Remove(ctid(102)));
+    shows!("up_quarantined", stage.run(&["up", "fleet.json", "-j1"]));
+    shows!("status_quarantined", stage.run(&["status", "--live"]));
+    shows!("status_quarantined_narrow", stage.env("COLUMNS", "48").run(&["status"]));
+    shows!("explain_quarantined", stage.run(&["explain", "102"]));
+    shows!("plan_quarantined", stage.run(&["plan", "fleet.json"]));
+    shows!("retry_recreate", stage.run(&["retry", "102", "--recreate"]));
+    stage.run(&["resume"]).well();
+    stage.run(&["journal", "verify"]).well();
+}
+
+#[test]
+fn what_is_there_and_ours_is_not_forgotten() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    shows!("retry_recreate_refused", stage.run(&["retry", "101", "--recreate"]));
+    shows!("retry_nothing", stage.run(&["retry", "101"]));
+}
+
+#[test]
+fn a_failed_script_can_be_taken_as_done() {
+    let stage = Stage::with_fleet();
+    stage.env("PHOENIX_SIM_FAULTS", "102 feature.apply[base] exit 1").run(&["up", "fleet.json", "-j1"]).ended(1);
+    shows!("retry_skip", stage.run(&["retry", "102", "--skip"]));
+    stage.run(&["resume"]).well();
+    stage.run(&["journal", "verify"]).well();
+}
+
+#[test]
+fn a_plan_says_what_up_would_do() {
+    let stage = Stage::with_fleet();
+    shows!("plan", stage.run(&["plan", "fleet.json"]));
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.tamper(&Tamper::Stop(ctid(102)));
+    shows!("plan_init_lost", stage.run(&["plan", "fleet.json", "--only", "102"]));
+}
+
+#[test]
+fn down_lists_asks_and_destroys() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    shows!("down_without_terminal", stage.run(&["down", "101"]));
+    shows!("down", stage.run(&["down", "101", "--yes"]));
+    shows!("status_down", stage.run(&["status"]));
+    stage.run(&["down", "--all", "--yes", "-j1"]).well();
+    shows!("up_after_down", stage.run(&["up", "fleet.json", "-j1"]));
+}
+
+#[test]
+fn check_reports_all_problems_at_once() {
+    let stage = Stage::with_fleet();
+    stage.write(
+        "bad.json",
+        r#"{
+  "fleet": "home lab",
+  "containers": {
+    "101": { "hostname": "db", "template": "nowhere.tar", "memmory_mb": 5 },
+    "99": { "hostname": "web", "template": "t.tar" },
+    "102": { "hostname": "db", "template": "t.tar", "depends_on": ["105"] }
+  }
+}
+"#,
+    );
+    shows!("check_bad", stage.run(&["check", "bad.json"]));
+    shows!("check_good", stage.run(&["check", "fleet.json"]));
+}
+
+#[test]
+fn containers_that_left_the_manifest_are_left_alone() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.write("fleet.json", r#"{ "fleet": "homelab", "containers": { "101": { "hostname": "db", "template": "t.tar", "features": ["s/base.sh"], "application": "s/app.sh", "health": [ { "name": "up", "command": ["true"] } ] } } }"#);
+    shows!("up_left_alone", stage.run(&["up", "fleet.json", "-j1"]));
+}
+
+#[test]
+fn help_names_every_command() {
+    let stage = Stage::empty();
+    shows!("help", stage.run(&["--help"]));
+}
+
+#[test]
+fn what_can_be_generated_is_generated() {
+    let stage = Stage::empty();
+    let schema: Value = serde_json::from_str(&stage.run(&["schema"]).well().out).expect("a schema is JSON");
+    assert!(schema.get("properties").is_some_and(|keys| keys.get("containers").is_some()), "{schema}");
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = stage.run(&["completions", shell]).well().out;
+        assert!(completions.contains("phoenix"), "{shell}");
+    }
+    assert!(stage.run(&["man"]).well().out.starts_with(".ie"), "a manual page is roff");
+}
+
+#[test]
+fn whatever_has_data_has_it_as_json() {
+    let stage = Stage::with_fleet();
+    let one = |stage: &Stage, arguments: &[&str]| -> Value {
+        let ended = stage.run(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", ended.whole()))
+    };
+    assert_eq!(one(&stage, &["check", "fleet.json"])["problems"], Value::Array(Vec::new()));
+    assert_eq!(one(&stage, &["plan", "fleet.json"])["containers"][0]["action"], "create");
+    assert_eq!(one(&stage, &["status"])["fleets"], Value::Array(Vec::new()));
+    let events = stage.env("PHOENIX_SIM_FAULTS", "102 feature.apply[base] exit 1").run(&["up", "fleet.json", "--json"]).ended(1);
+    for line in events.out.lines() {
+        let event: Value = serde_json::from_str(line).expect("each line is an event");
+        for key in ["schema", "time", "ctid", "event", "step", "attempt", "state", "standing"] {
+            assert!(event.get(key).is_some(), "{key} in {line}");
+        }
+    }
+    let status = one(&stage, &["status"]);
+    let container = &status["fleets"][0]["containers"][1];
+    for key in ["ctid", "hostname", "state", "standing", "generation", "step", "in_doubt", "attempt", "since", "waiting_for", "quarantined"]
+    {
+        assert!(container.get(key).is_some(), "{key}");
+    }
+    assert_eq!(container["last_error"]["exit_status"], "exit 1");
+    assert_eq!(status["verified"], true);
+    assert_eq!(one(&stage, &["explain", "102"])["standing"], "failed");
+    assert!(one(&stage, &["history"])["entries"].as_array().is_some_and(|entries| entries.len() > 20));
+    assert_eq!(one(&stage, &["retry", "102"])["standing"], "failed");
+    assert_eq!(one(&stage, &["journal", "verify"])["findings"], Value::Array(Vec::new()));
+    for command in [&["resume", "--json"][..], &["down", "--all", "--yes", "--json"], &["journal", "export"]] {
+        for line in stage.run(command).out.lines() {
+            serde_json::from_str::<Value>(line).expect("one value a line");
+        }
+    }
+}
+
+#[test]
+fn every_exit_code_can_be_met() {
+    let stage = Stage::with_fleet();
+    stage.env("PHOENIX_SIM_FAULTS", "102 feature.apply[base] exit 1").run(&["up", "fleet.json"]).ended(1);
+    stage.run(&["up", "fleet.json"]).ended(0);
+    stage.run(&["up"]).ended(2);
+    stage.run(&["up", "absent.json"]).ended(2);
+    stage.run(&["--host", "pct", "up", "fleet.json"]).ended(3);
+    Stage::with_fleet().interrupted().ended(130);
+    stage.write("journal/journal.db", "this is no journal");
+    stage.run(&["status"]).ended(4);
+}
+
+#[test]
+fn wrong_input_is_refused_and_nothing_panics() {
+    let stage = Stage::with_fleet();
+    let long = "9".repeat(4000);
+    for arguments in [
+        &["up", "/dev/null"][..],
+        &["up", "."],
+        &["up", "fleet.json", "-j", "0"],
+        &["up", "fleet.json", "-j", "99999999999999999999"],
+        &["up", "fleet.json", "--only", "105"],
+        &["status", "12"],
+        &["status", &long],
+        &["explain", "\u{1b}[31m"],
+        &["history", "999"],
+        &["down"],
+        &["down", "101", "--all"],
+        &["down", "101"],
+        &["retry", "101", "--skip", "--rerun"],
+        &["retry", "101", "--step", "no.such.step"],
+        &["resume"],
+        &["resume", "--fleet", "no fleet"],
+        &["--lxc-path", "relative", "status"],
+        &["--journal", "", "status"],
+        &["--host", "vmware", "status"],
+        &["journal", "verify"],
+        &["journal", "backup", "copy.db"],
+        &["completions", "tcsh2"],
+        &["nonsense"],
+        &[],
+    ] {
+        let ended = stage.run(arguments);
+        assert!(matches!(ended.code, 2), "{arguments:?}\n{}", ended.whole());
+        assert!(!ended.err.contains("broke down"), "{arguments:?}\n{}", ended.whole());
+        assert!(!ended.err.contains('\u{1b}'), "{arguments:?}\n{}", ended.whole());
+    }
+}
+
+#[test]
+fn a_closed_stdout_ends_quietly() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json"]).well();
+    for arguments in [&["history"][..], &["status", "--json"], &["journal", "export"], &["schema"]] {
+        let ended: Ended = stage.run_closed(arguments);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_killed_run_is_seen_as_interrupted_and_resumed() {
+    let stage = Stage::with_fleet();
+    stage.killed_in_the_middle();
+    let status: Value = serde_json::from_str(&stage.run(&["status", "--json"]).well().out).expect("JSON");
+    assert_eq!(status["fleets"][0]["run"]["state"], "interrupted");
+    let containers = status["fleets"][0]["containers"].as_array().expect("a list").clone();
+    assert!(containers.iter().any(|container| container["in_doubt"] == true), "{status}");
+    stage.run(&["resume"]).well();
+    stage.run(&["journal", "verify"]).well();
+}
+
+#[test]
+fn a_first_signal_finishes_what_is_in_flight() {
+    let stage = Stage::with_fleet();
+    shows!("up_interrupted", stage.interrupted_once().ended(130));
+    let status: Value = serde_json::from_str(&stage.run(&["status", "--json"]).well().out).expect("JSON");
+    assert_eq!(status["fleets"][0]["run"]["state"], "interrupted");
+    let containers = status["fleets"][0]["containers"].as_array().expect("a list").clone();
+    assert!(containers.iter().all(|container| container["in_doubt"] == false), "{status}");
+    stage.run(&["resume"]).well();
+}
+
+#[test]
+fn a_second_signal_leaves_at_once_and_says_what_goes_on() {
+    let stage = Stage::with_fleet();
+    shows!("up_interrupted_twice", stage.interrupted().ended(130));
+}
+
+#[test]
+fn a_second_writer_is_told_who_writes() {
+    let stage = Stage::with_fleet();
+    let ended = stage.while_up_is_running(|stage| stage.run(&["resume"]));
+    shows!("locked", ended.ended(4));
+}
+
+#[test]
+fn after_a_boot_a_status_says_that_it_is_not_verified() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.reboot();
+    shows!("status_unverified", stage.run(&["status"]));
+    stage.run(&["resume"]).well();
+    let status: Value = serde_json::from_str(&stage.run(&["status", "--json"]).well().out).expect("JSON");
+    assert_eq!(status["verified"], true);
+}
