@@ -38,6 +38,11 @@ impl Process {
         self.argv.get(1).is_some_and(|word| word.starts_with("__shim"))
     }
 
+    /// Whether it is Phoenix itself or one of its shims.
+    fn is_phoenix(&self) -> bool {
+        self.is_shim() || self.argv.first().is_some_and(|name| name == env!("CARGO_BIN_EXE_phoenix"))
+    }
+
     /// Whether it carries a command or a script into a container.
     pub(crate) fn is_attach(&self) -> bool {
         self.argv.first().is_some_and(|name| name.ends_with("lxc-attach"))
@@ -92,10 +97,9 @@ pub(crate) fn end_belonging(directories: &[PathBuf]) -> Vec<Process> {
         if left.is_empty() || from.elapsed() > Duration::from_secs(20) {
             return left;
         }
-        // Those that would start others first, so that nothing new comes up behind the back of this loop.
-        for one in left.iter().filter(|one| !one.is_monitor()).chain(left.iter().filter(|one| one.is_monitor())) {
-            one.kill();
-        }
+        // Those who would write down how the others ended, or start new ones, first: a power cut leaves nobody to do so.
+        let (first, then): (Vec<&Process>, Vec<&Process>) = left.iter().partition(|one| one.is_phoenix());
+        first.into_iter().chain(then).for_each(Process::kill);
         pause(2);
     }
 }
