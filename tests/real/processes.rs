@@ -88,18 +88,23 @@ pub(crate) fn belonging(directories: &[PathBuf]) -> Vec<Process> {
     all.into_iter().filter(|one| ours.contains(&one.pid) && one.pid != std::process::id()).collect()
 }
 
-/// Kills all that belong to these directories until none is left; those that will not end.
+/// Kills all that belong to these directories until none is left; those that will not end. Phoenix and its shims first: a power
+/// cut leaves nobody to write down how the others ended, or to start new ones.
 #[must_use]
 pub(crate) fn end_belonging(directories: &[PathBuf]) -> Vec<Process> {
+    let writers = end(directories, Process::is_phoenix);
+    if writers.is_empty() { end(directories, |_| true) } else { writers }
+}
+
+fn end(directories: &[PathBuf], which: impl Fn(&Process) -> bool) -> Vec<Process> {
     let from = now();
     loop {
-        let left = belonging(directories);
+        let mut left = belonging(directories);
+        left.retain(&which);
         if left.is_empty() || from.elapsed() > Duration::from_secs(20) {
             return left;
         }
-        // Those who would write down how the others ended, or start new ones, first: a power cut leaves nobody to do so.
-        let (first, then): (Vec<&Process>, Vec<&Process>) = left.iter().partition(|one| one.is_phoenix());
-        first.into_iter().chain(then).for_each(Process::kill);
+        left.iter().for_each(Process::kill);
         pause(2);
     }
 }
