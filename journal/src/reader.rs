@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tempfile::TempDir;
 
 use crate::create::connect;
@@ -166,7 +166,10 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Connection, Place, Option<T
     for _ in 0..TRIES {
         place.check_files()?;
         if look(&place.beside("-wal"))?.is_some() && look(&place.beside("-shm"))?.is_some() {
-            return open_in_place(&place).map(|conn| (conn, place, None));
+            let conn = open_in_place(&place)?;
+            if is_readable(&conn, &place)? {
+                return Ok((conn, place, None));
+            }
         }
         // A writer that is just opening makes the missing files next. And nothing of the journal is opened by other means
         // while a writer, which may be of this very process, has it open.
@@ -191,6 +194,16 @@ fn open_in_place(place: &Place) -> Result<Connection, JournalError> {
     let conn = conn.map_err(|source| JournalError::of_sqlite("open the journal", &place.main, source))?;
     configure_any(&conn, &place.main)?;
     Ok(conn)
+}
+
+/// Whether the index can be used as it is. One whose writer was killed while changing it has to be built anew, which needs
+/// writing; a writer that is just opening does so, and without one a copy is read.
+fn is_readable(conn: &Connection, place: &Place) -> Result<bool, JournalError> {
+    match conn.query_row("PRAGMA schema_version", [], |row| row.get::<_, i64>(0)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => Ok(false),
+        Err(source) => Err(JournalError::of_sqlite("read the journal", &place.main, source)),
+    }
 }
 
 fn uri(path: &Path) -> PathBuf {

@@ -142,6 +142,24 @@ fn a_reader_makes_changes_and_deletes_no_file() {
 }
 
 #[test]
+fn an_index_that_a_killed_writer_left_half_changed_is_passed_over() {
+    let made = made();
+    let mut writer = open(&made.path);
+    writer.begin(vec![declare("a")]).expect("an epoch");
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    parcel::outside("cp", &["-a", &format!("{}/.", made.dir.path().display()), &copy.path().display().to_string()]);
+    // The index begins with two copies of its header, changed one after the other.
+    let index = copy.path().join("parcels.journal-shm");
+    let mut bytes = fs::read(&index).expect("an index");
+    bytes[8] ^= 0xff;
+    fs::write(&index, &bytes).expect("a file");
+    let reader = Reader::open(&copy.path().join("parcels.journal"), &SCHEMA).expect("reader");
+    assert_eq!(reader.entries(.., None).expect("entries").len(), 1);
+    assert_eq!(fs::read(&index).expect("an index"), bytes, "a reader changes nothing");
+    assert_eq!(phoenix_journal::verify(&copy.path().join("parcels.journal")).expect("a journal").findings, []);
+}
+
+#[test]
 fn a_log_beside_an_empty_file_is_left_alone() {
     let made = made();
     open(&made.path).begin(vec![declare("a")]).expect("an epoch");

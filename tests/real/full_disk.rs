@@ -38,7 +38,7 @@ fn a_full_container_directory_is_said_and_up_goes_on_once_there_is_room() {
 #[test]
 fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room() {
     let Some(mut ground) = Ground::new(19) else { return };
-    ground.mount_tmpfs("journal", "size=16m");
+    ground.mount_tmpfs("journal", "size=24m");
     let once = ground.script("once", "true");
     Fleet::new(&ground).container(4, json!({ "features": [once] })).write();
     let filler = ground.path("journal/filler");
@@ -47,7 +47,9 @@ fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room
         let path = ground.path("journal");
         let free = free_kb(path.to_str().expect("plain"));
         let filler_kb = free.saturating_sub(left_kb);
-        host(&["fallocate", "-l", &format!("{filler_kb}K"), filler.to_str().expect("plain")]);
+        if filler_kb > 0 {
+            host(&["fallocate", "-l", &format!("{filler_kb}K"), filler.to_str().expect("plain")]);
+        }
         let manifest = ground.path("fleet.json");
         let command = if ground.journal().exists() && !ground.entries().is_empty() { "resume" } else { "up" };
         let said = if command == "up" { ground.run(&["up", manifest.to_str().expect("plain")]) } else { ground.run(&["resume"]) };
@@ -56,7 +58,9 @@ fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room
             said.code,
             said.stderr.lines().last().unwrap_or_default()
         ));
-        std::fs::remove_file(&filler).expect("removed");
+        if filler_kb > 0 {
+            std::fs::remove_file(&filler).expect("removed");
+        }
         if said.code == 0 {
             break;
         }

@@ -38,6 +38,11 @@ impl Process {
         self.argv.get(1).is_some_and(|word| word.starts_with("__shim"))
     }
 
+    /// Whether it is Phoenix itself or one of its shims.
+    fn is_phoenix(&self) -> bool {
+        self.is_shim() || self.argv.first().is_some_and(|name| name == env!("CARGO_BIN_EXE_phoenix"))
+    }
+
     /// Whether it carries a command or a script into a container.
     pub(crate) fn is_attach(&self) -> bool {
         self.argv.first().is_some_and(|name| name.ends_with("lxc-attach"))
@@ -83,19 +88,23 @@ pub(crate) fn belonging(directories: &[PathBuf]) -> Vec<Process> {
     all.into_iter().filter(|one| ours.contains(&one.pid) && one.pid != std::process::id()).collect()
 }
 
-/// Kills all that belong to these directories until none is left; those that will not end.
+/// Kills all that belong to these directories until none is left; those that will not end. Phoenix and its shims first: a power
+/// cut leaves nobody to write down how the others ended, or to start new ones.
 #[must_use]
 pub(crate) fn end_belonging(directories: &[PathBuf]) -> Vec<Process> {
+    let writers = end(directories, Process::is_phoenix);
+    if writers.is_empty() { end(directories, |_| true) } else { writers }
+}
+
+fn end(directories: &[PathBuf], which: impl Fn(&Process) -> bool) -> Vec<Process> {
     let from = now();
     loop {
-        let left = belonging(directories);
+        let mut left = belonging(directories);
+        left.retain(&which);
         if left.is_empty() || from.elapsed() > Duration::from_secs(20) {
             return left;
         }
-        // Those that would start others first, so that nothing new comes up behind the back of this loop.
-        for one in left.iter().filter(|one| !one.is_monitor()).chain(left.iter().filter(|one| one.is_monitor())) {
-            one.kill();
-        }
+        left.iter().for_each(Process::kill);
         pause(2);
     }
 }

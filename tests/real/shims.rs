@@ -33,21 +33,37 @@ fn shim(ground: &Ground, place: u32, step: &str) -> Option<(Process, Vec<Process
 
 /// Kills the victim as soon as the step is under way and its processes are there, then brings the fleet to its end.
 fn strike(ground: &Ground, place: u32, step: &str, victim: Victim) -> Working {
-    let manifest = ground.path("fleet.json");
-    let phoenix = ground.start(&["up", manifest.to_str().expect("plain")]);
-    until(step, || {
-        let (shim, children) = shim(ground, place, step)?;
-        match victim {
-            Victim::Shim => shim.kill(),
-            Victim::Child => children.first()?.kill(),
-            Victim::ShimAndPhoenix => {
-                shim.kill();
-                phoenix.signal(rustix::process::Signal::KILL);
-            }
+    for _ in 0..STRIKES_MAX {
+        let manifest = ground.path("fleet.json");
+        let mut phoenix = ground.start(&["up", manifest.to_str().expect("plain")]);
+        let struck = until(step, || match shim(ground, place, step) {
+            Some((shim, children)) => hit(victim, &shim, &children, &phoenix),
+            None => phoenix.has_ended().then_some(false),
+        });
+        if struck {
+            return phoenix;
         }
-        Some(())
-    });
-    phoenix
+        // The step was over before it was seen.
+        phoenix.wait();
+        ground.down(0);
+    }
+    panic!("{step} is always over before it is seen");
+}
+
+/// How often a step of some milliseconds is aimed at.
+const STRIKES_MAX: usize = 10;
+
+/// Kills the victim; nothing if it is not there yet.
+fn hit(victim: Victim, shim: &Process, children: &[Process], phoenix: &Working) -> Option<bool> {
+    match victim {
+        Victim::Shim => shim.kill(),
+        Victim::Child => children.first()?.kill(),
+        Victim::ShimAndPhoenix => {
+            shim.kill();
+            phoenix.signal(rustix::process::Signal::KILL);
+        }
+    }
+    Some(true)
 }
 
 #[track_caller]

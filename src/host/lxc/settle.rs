@@ -27,7 +27,7 @@
 use crate::ids::Step;
 use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Action, Doubt, Intent};
-use crate::shim::{Holder, InFlight, Inquiry, JobResult, LockName, Settled, recover};
+use crate::shim::{Ending, Holder, InFlight, Inquiry, JobResult, LockName, Settled, recover};
 
 use super::super::Watch;
 use super::super::ownership;
@@ -176,7 +176,9 @@ impl Act<'_> {
                 self.hold(init)?;
                 Err(Box::new(StepResult::Absent))
             }
-            Action::RunScript { .. } => match result {
+            Action::RunScript { init } => match result {
+                // Its container went down before it was begun: nothing was run, so nothing has failed.
+                Some(JobResult { ending: Ending::NotStarted { .. }, .. }) if self.hold(init).is_err() => Err(Box::new(StepResult::Absent)),
                 Some(result) => self.script_ended(self.script()?, result),
                 None => Err(Box::new(StepResult::Interrupted)),
             },
