@@ -374,4 +374,10 @@ impl Slot {
             cloning: None,
         }
     }
+
+    /// Whether others can rely on what the journal says of it: it was looked at, and nothing that may change it (a hold for a
+    /// clone, the note that its init is gone) is on its way to the journal.
+    fn is_at_rest(&self) -> bool {
+        self.sight.is_none() && matches!(self.phase, Phase::Idle | Phase::Resting)
+    }
 }

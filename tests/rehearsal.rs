@@ -1,10 +1,13 @@
 //! The real engine, turn and journal guards on the simulator: crashes at every point, and what must hold whatever happens.
 
-mod fleets;
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
 
-use std::collections::BTreeMap;
+mod fleets;
+#[path = "fleets/invariants.rs"]
+mod invariants;
 
 use fleets::{cloned, ctid, depending, mounted, spec, trio, wanted, with_application};
+use invariants::{history, invariant_nothing_is_damaged, invariants};
 use phoenix::driver::{Observer, Progress, Silent};
 use phoenix::engine::Stand;
 use phoenix::host::sim::{Faults, Fingerprint, Rates, Survivors, Tamper, World, WorldOptions};
@@ -42,55 +45,6 @@ fn settle(stage: &mut Stage) -> usize {
         }
     }
     panic!("no end after {RESUMES_MAX} resumes");
-}
-
-fn history(stage: &Stage) -> Vec<String> {
-    use phoenix_journal::Append;
-    let entries = stage.journal.replay(None).expect("a journal");
-    entries
-        .iter()
-        .map(|entry| format!("{} {} {:?} {} {} {}", entry.seq, entry.stream, entry.body, entry.state, entry.standing, entry.payload))
-        .collect()
-}
-
-#[track_caller]
-fn invariants(stage: &Stage) {
-    invariant_nothing_is_damaged(stage);
-    invariant_script_starts_are_explained(stage);
-    invariant_volumes_follow_finalization(stage);
-}
-
-#[track_caller]
-fn invariant_nothing_is_damaged(stage: &Stage) {
-    assert!(stage.world.damage().is_empty(), "{:#?}\n{:#?}", stage.world.damage(), history(stage));
-}
-
-#[track_caller]
-fn invariant_script_starts_are_explained(stage: &Stage) {
-    for start in stage.world.starts() {
-        assert!(start.is_explained(), "{start:#?}\n{:#?}", history(stage));
-    }
-}
-
-/// No volume step of an incarnation before its id map was recorded.
-#[track_caller]
-fn invariant_volumes_follow_finalization(stage: &Stage) {
-    use phoenix_journal::{Append, Body};
-    let mut finalized: BTreeMap<String, bool> = BTreeMap::new();
-    for entry in stage.journal.replay(None).expect("a journal") {
-        match &entry.body {
-            Body::Outcome { step, result, .. } if step == "finalize.idmap" && result == "done" => {
-                finalized.insert(entry.life.clone(), true);
-            }
-            Body::Intent { step, .. } if step.starts_with("volume.") => {
-                assert!(finalized.contains_key(&entry.life), "{step} before finalization: {:#?}", history(stage));
-            }
-            Body::Declare | Body::Intent { .. } | Body::Outcome { .. } | Body::Note { .. } => {}
-        }
-        if entry.stream.machine == "container" && entry.state.parse::<State>().is_ok_and(|state| state >= State::Volumed) {
-            assert!(finalized.contains_key(&entry.life), "{} before finalization", entry.state);
-        }
-    }
 }
 
 fn uninterrupted(specs: Vec<Spec>, seed: u64) -> (Fingerprint, u64) {

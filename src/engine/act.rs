@@ -49,6 +49,13 @@ impl Engine {
 
     pub(super) fn finished(&mut self, ctid: Ctid, report: Report, now: &Now, out: &mut Outbox) {
         self.in_flight -= 1;
+        if matches!(report.result, StepResult::Unknown { .. }) {
+            // The shim was killed and this process was not: the step is as much in doubt as after a crash, and its children
+            // may still be at work.
+            self.slot(ctid).phase = Phase::Idle;
+            self.agenda.insert(ctid);
+            return;
+        }
         self.conclude(ctid, report, false, now, out);
     }
 

@@ -165,7 +165,7 @@ impl Engine {
         let Some(slot) = self.slots.get(&source) else { return Next::Over };
         let Ok(origin) = &slot.life else { return Next::Over };
         let incarnation = origin.incarnation();
-        let held = origin.is_held() && origin.open().is_none() && origin.record(&Step::CloneHold).done;
+        let held = slot.is_at_rest() && origin.is_held() && origin.open().is_none() && origin.record(&Step::CloneHold).done;
         let done = origin.state() == State::Done && origin.standing == Standing::Active;
         let free = slot.cloning.is_none_or(|clone| clone == ctid);
         if held && free {
@@ -229,13 +229,10 @@ impl Engine {
     fn is_done(&self, ctid: Ctid) -> bool {
         // A dependency that does not belong to this run was there when the run was planned.
         let Some(slot) = self.slots.get(&ctid) else { return true };
-        slot.life.as_ref().is_ok_and(|life| {
-            life.state() == State::Done
-                && life.standing == Standing::Active
-                && life.open().is_none()
-                && !life.is_held()
-                && slot.sight.is_none()
-        })
+        slot.is_at_rest()
+            && slot.life.as_ref().is_ok_and(|life| {
+                life.state() == State::Done && life.standing == Standing::Active && life.open().is_none() && !life.is_held()
+            })
     }
 
     fn step(&self, ctid: Ctid, step: Step, action: Action) -> Next {

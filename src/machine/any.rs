@@ -116,6 +116,10 @@ impl AnyContainer {
             proofs.take(outcome);
             if let Some(state) = entered {
                 container = container.enter(state, &proofs, spec)?;
+                if state == State::Declared {
+                    // What was shown of a container says nothing of the next one.
+                    proofs = Proofs::default();
+                }
             }
         }
         Ok(container)
@@ -177,7 +181,11 @@ impl AnyContainer {
                 let features = Features::gather(subject, names, |name| proofs.ran.get(name).cloned()).map_err(wrong)?;
                 container.apply_features(features).map(Self::Featured).map_err(wrong)
             }
-            (Self::Featured(_), State::Done) if spec.application.is_some() && proofs.application.is_none() => Err(missing()),
+            (Self::Featured(_), State::Done)
+                if spec.application.is_some() && proofs.application.as_ref().is_none_or(|ran| ran.subject() != subject) =>
+            {
+                Err(missing())
+            }
             (Self::Featured(container), State::Done) => {
                 container.finish(proofs.armed.clone().ok_or_else(missing)?).map(Self::Done).map_err(wrong)
             }

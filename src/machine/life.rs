@@ -128,6 +128,9 @@ impl Life {
     /// lost with it, because nothing can be built on it.
     pub fn learn(self, recorded: Recorded<Fact>) -> Result<Self, OutOfTurn> {
         let (seq, epoch) = (recorded.seq(), recorded.epoch());
+        if self.ended && !matches!(recorded.get(), Fact::Declared(_)) {
+            return Err(order(format!("entry {seq} speaks of a container that is over; only a new declaration can follow")));
+        }
         match recorded.part::<Outcome>() {
             Ok(outcome) => self.learn_outcome(&outcome),
             Err(fact) => match fact.into_inner() {
@@ -274,6 +277,11 @@ impl Life {
             Some((seq, _, intent)) if seq == outcome.intent && intent.step == outcome.step => {}
             Some(_) | None => return Err(order(format!("entry {} closes an intent that is not open", recorded.seq()))),
         }
+        if let StepResult::Done(evidence) = &outcome.result
+            && !evidence.is_of(&outcome.step)
+        {
+            return Err(order(format!("entry {} shows for {} what another step brings", recorded.seq(), outcome.step)));
+        }
         self.run = outcome.run;
         self.proofs.take(recorded);
         self.count(outcome);
@@ -300,7 +308,7 @@ impl Life {
                     record.past = Past::CutOff;
                 } else {
                     record.done = true;
-                    self.hold_true(&step, evidence);
+                    self.hold_true(evidence);
                 }
             }
             StepResult::Failed(failure) => {
@@ -323,7 +331,7 @@ impl Life {
     }
 
     /// What a success means for the container as a whole.
-    fn hold_true(&mut self, step: &Step, evidence: &Evidence) {
+    fn hold_true(&mut self, evidence: &Evidence) {
         match evidence {
             Evidence::Started { init, .. } => self.init = Some(init.clone()),
             Evidence::Stopped => self.init = None,
@@ -357,7 +365,6 @@ impl Life {
             | Evidence::AutostartSet { .. }
             | Evidence::Repaired => {}
         }
-        debug_assert!(!matches!(step, Step::FinalizeStop) || self.init.is_none(), "a stopped container has no init");
     }
 
     fn learn_note(mut self, note: Note) -> Result<Self, OutOfTurn> {
@@ -422,6 +429,11 @@ impl Life {
         let subject = self.container.subject();
         let container = std::mem::replace(&mut self.container, AnyContainer::declare(subject));
         self.container = container.enter(state, &self.proofs, &self.spec)?;
+        if state == State::Declared {
+            // Whatever it was called: what was shown of a container says nothing of the next one.
+            self.proofs = Proofs::default();
+            self.ended = true;
+        }
         Ok(())
     }
 

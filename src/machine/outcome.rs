@@ -5,7 +5,7 @@
 
 use phoenix_journal::{Digest, Seq};
 
-use crate::ids::{Ctid, Generation, IdMap, Incarnation, RunId, State, StepId, Wall};
+use crate::ids::{Ctid, Generation, IdMap, Incarnation, RunId, State, Step, StepId, Wall};
 use crate::plan::{Attachment, Init, Intent, Source};
 
 use super::standing::{Standing, Wait};
@@ -217,6 +217,34 @@ pub enum Evidence {
     Destroyed,
     /// `<step>.repair`: what was left is gone.
     Repaired,
+}
+
+impl Evidence {
+    /// Whether this is what a success of `step` shows.
+    pub fn is_of(&self, step: &StepId) -> bool {
+        if step.repair || *self == Self::Repaired {
+            return step.repair && *self == Self::Repaired;
+        }
+        match &step.step {
+            Step::DefineCreate => matches!(self, Self::Created { .. }),
+            Step::DefineClone => matches!(self, Self::Cloned { .. }),
+            Step::DefineMark => matches!(self, Self::Marked),
+            Step::CloneHold => matches!(self, Self::Held),
+            Step::CloneRelease => matches!(self, Self::Released),
+            Step::ConfigureSet => matches!(self, Self::Configured { .. }),
+            Step::FinalizeStart | Step::RunStart => matches!(self, Self::Started { .. }),
+            Step::FinalizeIdmap => matches!(self, Self::Idmap { .. }),
+            Step::FinalizeStop | Step::DownStop => matches!(self, Self::Stopped),
+            Step::VolumePrepare(name) => matches!(self, Self::Prepared(prepared) if prepared.source.volume == *name),
+            Step::VolumeAttach(target) => matches!(self, Self::Attached(attachment) if attachment.at == *target),
+            Step::VolumeDetach(_) => matches!(self, Self::Detached),
+            Step::RunReady => matches!(self, Self::Ready { .. }),
+            Step::FeatureApply(_) | Step::ApplicationRun => matches!(self, Self::Ran { .. }),
+            Step::HealthCheck(_) => matches!(self, Self::Healthy { .. }),
+            Step::AutostartSet => matches!(self, Self::AutostartSet { .. }),
+            Step::DownDestroy => matches!(self, Self::Destroyed),
+        }
+    }
 }
 
 /// A directory that was given its owner.

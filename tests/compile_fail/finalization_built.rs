@@ -1,0 +1,28 @@
+//! The proof of an id map comes from a recorded outcome; nobody builds one.
+
+use phoenix::ids::IdMap;
+use phoenix::machine::{Configured, Container, Finalization, Finalized, Outcome, Subject};
+use phoenix::plan::Init;
+
+fn literally(subject: Subject, idmap: IdMap, init: Init) -> Finalization {
+    Finalization { subject, idmap, init }
+}
+
+fn by_default() -> Finalization {
+    Finalization::default()
+}
+
+fn from_a_report(outcome: &Outcome) -> Option<Finalization> {
+    Finalization::from_recorded(outcome).ok()
+}
+
+fn changed(mut finalization: Finalization, idmap: IdMap) -> Finalization {
+    finalization.idmap = idmap;
+    finalization
+}
+
+fn done_without(container: Container<Configured>) -> Finalized {
+    Finalized { finalization: panic!("{container:?}") }
+}
+
+fn main() {}

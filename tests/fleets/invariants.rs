@@ -1,0 +1,62 @@
+//! What must hold of a stage at any time, whatever crashed, failed or was meddled with.
+//!
+//! Each function is one sentence, and a failure prints the history. Not here: what holds only at a run's end.
+
+#![allow(dead_code, reason = "each test binary uses the part it needs")]
+
+use std::collections::BTreeSet;
+
+use phoenix::ids::State;
+use phoenix::rehearse::Stage;
+use phoenix_journal::{Append, Body, Entry};
+
+pub(crate) fn entries(stage: &Stage) -> Vec<Entry> {
+    stage.journal.replay(None).expect("a journal that can be read")
+}
+
+/// The journal, a line an entry.
+pub(crate) fn history(stage: &Stage) -> Vec<String> {
+    let line =
+        |entry: &Entry| format!("{} {} {:?} {} {} {}", entry.seq, entry.stream, entry.body, entry.state, entry.standing, entry.payload);
+    entries(stage).iter().map(line).collect()
+}
+
+/// All of them.
+#[track_caller]
+pub(crate) fn invariants(stage: &Stage) {
+    invariant_nothing_is_damaged(stage);
+    invariant_script_starts_are_explained(stage);
+    invariant_volumes_follow_finalization(stage);
+}
+
+#[track_caller]
+pub(crate) fn invariant_nothing_is_damaged(stage: &Stage) {
+    assert!(stage.world.damage().is_empty(), "{:#?}\n{:#?}", stage.world.damage(), history(stage));
+}
+
+#[track_caller]
+pub(crate) fn invariant_script_starts_are_explained(stage: &Stage) {
+    for start in stage.world.starts() {
+        assert!(start.is_explained(), "{start:#?}\n{:#?}", history(stage));
+    }
+}
+
+/// No volume step of an incarnation before its id map was recorded.
+#[track_caller]
+pub(crate) fn invariant_volumes_follow_finalization(stage: &Stage) {
+    let mut finalized: BTreeSet<String> = BTreeSet::new();
+    for entry in entries(stage) {
+        match &entry.body {
+            Body::Outcome { step, result, .. } if step == "finalize.idmap" && result == "done" => {
+                finalized.insert(entry.life.clone());
+            }
+            Body::Intent { step, .. } if step.starts_with("volume.") => {
+                assert!(finalized.contains(&entry.life), "{step} before finalization: {:#?}", history(stage));
+            }
+            Body::Declare | Body::Intent { .. } | Body::Outcome { .. } | Body::Note { .. } => {}
+        }
+        if entry.stream.machine == "container" && entry.state.parse::<State>().is_ok_and(|state| state >= State::Volumed) {
+            assert!(finalized.contains(&entry.life), "{} before finalization: {:#?}", entry.state, history(stage));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a fleet looks like from outside, without what differs from one run to the next: the oracle of the crash tests.
+//!
+//! Configuration, every file's owner, mode and content in every root file system, mounts inside, shared directories, leftovers
+//! in the container directory. Not here: the journal, which tells of the way and not of the end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::ground::Ground;
+use super::processes::{Process, all};
+
+/// Lines by what they speak of.
+pub(crate) type Fingerprint = BTreeMap<String, String>;
+
+impl Ground {
+    /// The containers at these places, the shared directories and the container directory.
+    pub(crate) fn fingerprint(&self, places: &[u32]) -> Fingerprint {
+        let mut found = Fingerprint::new();
+        for &place in places {
+            self.container_into(place, &mut found);
+        }
+        tree(&self.path("srv"), "srv", &mut found);
+        let names = fs::read_dir(self.path("lxc")).expect("the container directory").flatten().map(|entry| entry.file_name());
+        let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        // The sentinel bears the journal's id.
+        names.retain(|name| !(name.starts_with(".phoenix-") && name.len() == ".phoenix-".len() + 32));
+        names.sort();
+        found.insert("container directory".to_owned(), names.join(" "));
+        found
+    }
+
+    /// The process id of a container's init, as its monitor's child.
+    pub(crate) fn init(&self, place: u32) -> Option<u32> {
+        let (path, name) = (self.path("lxc"), self.ctid(place).to_string());
+        let wanted = format!("[lxc monitor] {} {name}", path.display());
+        let all = all();
+        let monitor = all.iter().find(|one| one.argv.first().is_some_and(|title| title.trim_end() == wanted))?;
+        all.iter().find(|one| one.parent == monitor.pid).map(|init| init.pid)
+    }
+
+    pub(crate) fn is_running(&self, place: u32) -> bool {
+        self.init(place).and_then(Process::of).is_some()
+    }
+
+    fn container_into(&self, place: u32, found: &mut Fingerprint) {
+        let name = format!("ct{place}");
+        let config = fs::read_to_string(self.container(place).join("config")).unwrap_or_else(|error| error.to_string());
+        found.insert(format!("{name} config"), config);
+        tree(&self.rootfs(place), &name, found);
+        let Some(init) = self.init(place) else {
+            found.insert(format!("{name} init"), "none".to_owned());
+            return;
+        };
+        let map = fs::read_to_string(format!("/proc/{init}/uid_map")).unwrap_or_default();
+        found.insert(format!("{name} id map"), map.split_whitespace().collect::<Vec<_>>().join(" "));
+        let mounts = fs::read_to_string(format!("/proc/{init}/mounts")).unwrap_or_default();
+        let mounts: Vec<&str> = mounts.lines().filter(|line| line.split(' ').nth(1).is_some_and(|at| at.contains("media"))).collect();
+        found.insert(format!("{name} mounts"), mounts.join("\n"));
+    }
+}
+
+/// Every file of a tree, without following links. Notes bear incarnation and epoch, so only their names count, and what the
+/// kernel mounts while the container runs is not on the disk.
+fn tree(path: &Path, name: &str, found: &mut Fingerprint) {
+    let Ok(meta) = fs::symlink_metadata(path) else { return };
+    let content = if meta.is_symlink() {
+        fs::read_link(path).map(|target| target.display().to_string()).unwrap_or_default()
+    } else if meta.is_file() && meta.len() < 4096 && !name.contains("/var/lib/phoenix/") {
+        fs::read_to_string(path).unwrap_or_else(|_| "not text".to_owned())
+    } else {
+        String::new()
+    };
+    found.insert(name.to_owned(), format!("{}:{} {:o} {content:?}", meta.uid(), meta.gid(), meta.mode()));
+    if meta.is_dir() {
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            tree(&entry.path(), &format!("{name}/{}", entry.file_name().to_string_lossy()), found);
+        }
+    }
+}
+
+/// How many differences are said; of a container that is missing every file is one.
+const DIFFERENCES_SAID_MAX: usize = 20;
+
+/// Both must be the same; what is not is said.
+#[track_caller]
+pub(crate) fn check_same(found: &Fingerprint, wanted: &Fingerprint, why: &str) {
+    let keys = found.keys().chain(wanted.keys());
+    let mut differences: Vec<String> = keys
+        .filter(|key| found.get(*key) != wanted.get(*key))
+        .map(|key| format!("{key}: found {:?}, wanted {:?}", found.get(key), wanted.get(key)))
+        .collect();
+    differences.dedup();
+    let all = differences.len();
+    differences.truncate(DIFFERENCES_SAID_MAX);
+    assert!(differences.is_empty(), "{why}: {all} differences:\n{}", differences.join("\n"));
+}

@@ -1,0 +1,365 @@
+//! A test's own ground: directories, container directory, journal, runtime directory, boot id, and Phoenix run on them.
+//!
+//! Whatever happens, nothing is left: when the ground is dropped, also by a panic, every process that belongs to it ends and
+//! its directories go. Not here: manifests (`fleet`), what the journal says (`account`).
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::processes::{self, kill, now, pause};
+use super::template;
+
+/// Longer than anything here takes on a machine that is busy with other things.
+const RUN_MAX: Duration = Duration::from_secs(150);
+/// What root's containers are mapped to: the first range in `/etc/subuid`.
+pub(crate) const HOST_ROOT: u32 = 100_000;
+
+pub(crate) struct Ground {
+    directory: tempfile::TempDir,
+    runtime: tempfile::TempDir,
+    base: u32,
+    calls: AtomicU32,
+    mounts: Vec<PathBuf>,
+}
+
+/// How Phoenix ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Its exit code; 128 and the signal's number if one ended it.
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    /// All that it said.
+    pub(crate) fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// Phoenix at work. Killed if dropped.
+pub(crate) struct Working {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Ground {
+    /// The ground of the test with this number, or `None` with the reason printed where there is none to be had.
+    pub(crate) fn new(number: u32) -> Option<Self> {
+        if let Some(why) = missing() {
+            assert!(std::env::var_os("PHOENIX_TEST_LXC").is_none_or(|value| value != "require"), "LXC is required here: {why}");
+            skip(&why);
+            return None;
+        }
+        let directory = tempfile::Builder::new().prefix("phoenix-real-").tempdir_in("/var/tmp").expect("a directory");
+        // The containers' root has to get through to its own root file system and to shared directories.
+        fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).expect("a mode");
+        let memory = Path::new("/dev/shm");
+        let runtime = tempfile::Builder::new().prefix("phoenix-real-").tempdir_in(if memory.is_dir() { memory } else { directory.path() });
+        let ground = Self {
+            directory,
+            runtime: runtime.expect("a directory"),
+            base: 900_300 + 5 * number,
+            calls: AtomicU32::new(0),
+            mounts: Vec::new(),
+        };
+        for name in ["lxc", "srv", "journal", "said", "scripts"] {
+            fs::create_dir(ground.path(name)).expect("a directory");
+            let mode = if name == "journal" { 0o700 } else { 0o755 };
+            fs::set_permissions(ground.path(name), PermissionsExt::from_mode(mode)).expect("a mode");
+        }
+        fs::copy(template::busybox(), ground.template()).expect("the template");
+        ground.boot("c0ffee00-0000-4000-8000-000000000001");
+        Some(ground)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn runtime(&self) -> &Path {
+        self.runtime.path()
+    }
+
+    pub(crate) fn template(&self) -> PathBuf {
+        self.path("template.tar.gz")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.path("journal/journal.db")
+    }
+
+    /// The container number with this place among the test's five.
+    pub(crate) fn ctid(&self, place: u32) -> u32 {
+        assert!(place < 5, "each test has five");
+        self.base + place
+    }
+
+    pub(crate) fn container(&self, place: u32) -> PathBuf {
+        self.path("lxc").join(self.ctid(place).to_string())
+    }
+
+    pub(crate) fn rootfs(&self, place: u32) -> PathBuf {
+        self.container(place).join("rootfs")
+    }
+
+    /// Names the boot that Phoenix is told it runs in.
+    pub(crate) fn boot(&self, id: &str) {
+        fs::write(self.path("boot_id"), format!("{id}\n")).expect("written");
+    }
+
+    /// Phoenix with these arguments, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_phoenix")), &[], arguments)
+    }
+
+    /// The same through another program, which gets `before` and then Phoenix's own command line.
+    pub(crate) fn command_of(&self, program: &Path, before: &[&str], arguments: &[&str]) -> Command {
+        let mut command = host_command(program);
+        command.args(before);
+        if program != Path::new(env!("CARGO_BIN_EXE_phoenix")) {
+            command.arg(env!("CARGO_BIN_EXE_phoenix"));
+        }
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("PHOENIX_RUNTIME_DIR", self.runtime()).env("PHOENIX_BOOT_ID_FILE", self.path("boot_id"));
+        command.arg("--journal").arg(self.journal()).args(["--host", "lxc", "--lxc-path"]).arg(self.path("lxc")).args(arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts Phoenix and does not wait for it.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Working {
+        self.start_command(self.command(arguments))
+    }
+
+    pub(crate) fn start_command(&self, mut command: Command) -> Working {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let (out, err) = (self.path(&format!("said/{call}.out")), self.path(&format!("said/{call}.err")));
+        // Files, not pipes: a pipe that nobody reads would stop Phoenix, and a shim that outlives it would keep it open.
+        command.stdout(File::create(&out).expect("a file")).stderr(File::create(&err).expect("a file"));
+        Working { child: command.spawn().expect("phoenix starts"), out, err }
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+        self.start(arguments).wait()
+    }
+
+    /// Runs Phoenix; it must end with this exit code.
+    #[track_caller]
+    pub(crate) fn ends(&self, code: i32, arguments: &[&str]) -> Said {
+        let said = self.run(arguments);
+        assert_eq!(said.code, code, "{arguments:?}\n{}\n{}", said.stdout, said.stderr);
+        said
+    }
+
+    /// Brings up the manifest of this name; it must end with this exit code.
+    #[track_caller]
+    pub(crate) fn up(&self, code: i32) -> Said {
+        let manifest = self.path("fleet.json");
+        self.ends(code, &["up", manifest.to_str().expect("plain")])
+    }
+
+    #[track_caller]
+    pub(crate) fn resume(&self, code: i32) -> Said {
+        self.ends(code, &["resume"])
+    }
+
+    #[track_caller]
+    pub(crate) fn down(&self, code: i32) -> Said {
+        self.ends(code, &["down", "--all", "--yes"])
+    }
+
+    /// What a command prints with `--json`.
+    #[track_caller]
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let said = self.ends(0, &[&["--json"], arguments].concat());
+        serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", said.stdout))
+    }
+
+    /// What `status` says of each container, in order.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Vec<Value> {
+        containers_of(&self.json(&["status"]))
+    }
+
+    /// Runs a command inside; its exit code and output.
+    #[track_caller]
+    pub(crate) fn inside(&self, place: u32, argv: &[&str]) -> (i32, String) {
+        let mut command = host_command(Path::new("lxc-attach"));
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.arg("-P").arg(self.path("lxc")).args(["-n", &self.ctid(place).to_string(), "--clear-env", "--"]).args(argv);
+        let Output { status, stdout, stderr } = command.output().expect("lxc-attach starts");
+        let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+        (status.code().unwrap_or(-1), text)
+    }
+
+    /// How often a script that counts its starts was started in this container.
+    pub(crate) fn starts(&self, place: u32, script: &str) -> usize {
+        let text = fs::read_to_string(self.rootfs(place).join("starts")).unwrap_or_default();
+        text.lines().filter(|line| *line == format!("{} {script}", self.ctid(place))).count()
+    }
+
+    /// Mounts a small file system in memory, unmounted with the ground.
+    #[track_caller]
+    pub(crate) fn mount_tmpfs(&mut self, name: &str, options: &str) {
+        let path = self.path(name);
+        let (options, target) = (format!("{options},mode=0755"), path.to_str().expect("plain"));
+        host(&["mount", "-t", "tmpfs", "-o", &options, "phoenix-real", target]);
+        self.mounts.push(path);
+    }
+
+    /// Every directory that processes of this ground are known by.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        vec![self.directory.path().to_owned(), self.runtime.path().to_owned()]
+    }
+
+    pub(crate) fn processes(&self) -> Vec<processes::Process> {
+        processes::belonging(&self.directories())
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("PHOENIX_TEST_KEEP").is_some() {
+            self.directory.disable_cleanup(true);
+        }
+        let left = processes::end_belonging(&self.directories());
+        for entry in fs::read_dir(self.path("lxc")).into_iter().flatten().flatten() {
+            remove_cgroups(&entry.file_name().to_string_lossy());
+        }
+        for mount in self.mounts.drain(..) {
+            let _ = host_command(Path::new("umount")).arg("-l").arg(mount).status();
+        }
+        assert!(left.is_empty() || std::thread::panicking(), "these do not end: {left:#?}");
+    }
+}
+
+impl Working {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal);
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// What it has said on stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(&self.err).unwrap_or_default()
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> Said {
+        let from = now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).expect("ended");
+                return Said { code, stdout: read(&self.out), stderr: read(&self.err) };
+            }
+            assert!(from.elapsed() < RUN_MAX, "phoenix does not end:\n{}\n{}", read(&self.out), read(&self.err));
+            pause(2);
+        }
+    }
+
+    /// Kills it as nothing can be caught.
+    #[track_caller]
+    pub(crate) fn kill(self) -> Said {
+        self.signal(Signal::KILL);
+        self.wait()
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        // Both fail only for a child that has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The containers of a status, of all fleets.
+pub(crate) fn containers_of(status: &Value) -> Vec<Value> {
+    let fleets = status["fleets"].as_array().into_iter().flatten();
+    fleets.flat_map(|fleet| fleet["containers"].as_array().cloned().unwrap_or_default()).collect()
+}
+
+/// Runs a program of the host that must succeed.
+#[track_caller]
+pub(crate) fn host(argv: &[&str]) -> String {
+    let output = host_command(Path::new(argv[0])).args(&argv[1..]).output();
+    let output = output.unwrap_or_else(|error| panic!("{argv:?}: {error}"));
+    assert!(output.status.success(), "{argv:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests start Phoenix and the host's programs as a person does")]
+pub(crate) fn host_command(program: &Path) -> Command {
+    Command::new(program)
+}
+
+/// Whether a program is installed.
+pub(crate) fn has(program: &str) -> bool {
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|directory| Path::new(directory).join(program).exists())
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so, and figures are told")]
+pub(crate) fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+pub(crate) fn skip(why: &str) {
+    let thread = std::thread::current();
+    tell(&format!("skipped: {} {why}", thread.name().unwrap_or("test")));
+}
+
+fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root".to_owned());
+    }
+    let programs = ["lxc-start", "lxc-attach", "busybox"];
+    programs.iter().find(|program| !has(program)).map(|program| format!("needs {program}"))
+}
+
+fn read(path: &Path) -> String {
+    let mut text = Vec::new();
+    File::open(path).and_then(|mut file| file.read_to_end(&mut text)).expect("what it said");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Control groups that the monitor of a killed container left behind.
+fn remove_cgroups(ctid: &str) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let hierarchies = mounts.lines().filter(|line| line.contains(" cgroup")).filter_map(|line| line.split(' ').nth(1));
+    for hierarchy in hierarchies {
+        for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if ["lxc.payload", "lxc.monitor"].iter().any(|kind| name.starts_with(&format!("{kind}.{ctid}"))) {
+                remove_cgroup(&entry.path());
+            }
+        }
+    }
+}
+
+fn remove_cgroup(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        remove_cgroup(&entry.path());
+    }
+    // Not empty yet, if the kernel still takes a process apart; it does no harm.
+    let _ = fs::remove_dir(path);
+}

@@ -1,0 +1,196 @@
+//! SIGKILL of Phoenix alone, at random moments, again and again.
+//!
+//! Meanwhile `status` is asked all the time and held against the journal. Not here: kills of shims and children (`shims`).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
+
+use phoenix_journal::{Body, Position};
+use serde_json::Value;
+
+use super::fingerprint::check_same;
+use super::fleet::{FIVE_SCRIPTS, paced_five};
+use super::ground::{Ground, containers_of, tell};
+use super::processes::{now, pause};
+
+/// Kills in one run of this test, unless `PHOENIX_TEST_KILLS` says otherwise.
+const KILLS: usize = 30;
+/// Status samples wanted over the whole test, unless there are fewer kills than [`KILLS`].
+const SAMPLES: usize = 1000;
+const PLACES: [u32; 5] = [0, 1, 2, 3, 4];
+
+/// Numbers from a seed (`SplitMix64`).
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let given = std::env::var("PHOENIX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or_else(|| getrandom::u64().expect("randomness"));
+        tell(&format!("PHOENIX_TEST_SEED={seed}"));
+        Self(seed)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit.max(1)
+    }
+}
+
+#[derive(Default)]
+struct Samples {
+    compared: AtomicUsize,
+    busy_ms: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Samples {
+    /// Asks `status` until it is told to stop, and compares each answer that a standing journal can be held against.
+    fn take(&self, ground: &Ground) {
+        while !self.stop.load(Ordering::Relaxed) {
+            if ground.journal().exists() {
+                self.take_one(ground);
+            } else {
+                pause(1);
+            }
+        }
+    }
+
+    fn take_one(&self, ground: &Ground) {
+        let before = ground.positions();
+        let from = now();
+        let said = ground.run(&["--json", "status"]);
+        let took = from.elapsed();
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let status: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.stdout));
+        check_status(ground, &shown(&status), &before);
+        self.compared.fetch_add(1, Ordering::Relaxed);
+        self.busy_ms.fetch_add(usize::try_from(took.as_millis()).expect("small"), Ordering::Relaxed);
+    }
+}
+
+/// Where containers stand: state, standing, generation, and the step under way.
+type Stands = BTreeMap<String, (String, String, u64, Option<String>)>;
+
+fn shown(status: &Value) -> Stands {
+    let stand = |one: &Value| {
+        let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        let step = one["step"].as_str().filter(|_| one["last_error"].is_null()).map(str::to_owned);
+        (one["ctid"].to_string(), (text("state"), text("standing"), one["generation"].as_u64().unwrap_or_default(), step))
+    };
+    containers_of(status).iter().map(stand).collect()
+}
+
+/// The status is what the journal said at one moment between the look before it and now, of all containers at once.
+#[track_caller]
+fn check_status(ground: &Ground, shown: &Stands, before: &[Position]) {
+    let mut stands = Stands::new();
+    let entries = ground.entries();
+    let last = before.iter().map(|position| position.last_seq).max();
+    let mut found = shown.is_empty() && last.is_none();
+    for entry in &entries {
+        if entry.stream.machine == "container" {
+            let step = match &entry.body {
+                Body::Intent { step, .. } => Some(step.clone()),
+                // Taken for cut off, and shown until something follows.
+                Body::Outcome { step, result, .. } if result != "done" && result != "failed" => Some(step.clone()),
+                Body::Declare | Body::Outcome { .. } | Body::Note { .. } => None,
+            };
+            stands.insert(entry.stream.stream.clone(), (entry.state.to_string(), entry.standing.to_string(), entry.generation, step));
+        }
+        found |= Some(entry.seq) >= last && stands == *shown;
+    }
+    assert!(found, "status says {shown:#?}, and the journal says {stands:#?}");
+}
+
+#[test]
+fn phoenix_killed_at_random_moments_starts_each_script_exactly_once() {
+    let Some(ground) = Ground::new(4) else { return };
+    let kills_wanted = std::env::var("PHOENIX_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let mut dice = Dice::new();
+    paced_five(&ground, 0.3);
+    let from = now();
+    ground.up(0);
+    let whole = from.elapsed();
+    let wanted = ground.fingerprint(&PLACES);
+    ground.down(0);
+
+    let samples = Samples::default();
+    let (mut kills, mut rounds) = (0, 0);
+    std::thread::scope(|scope| {
+        let askers = [(); 2].map(|()| scope.spawn(|| samples.take(&ground)));
+        let stop = Stop(&samples.stop);
+        let samples_wanted = SAMPLES.min(SAMPLES * kills_wanted / KILLS);
+        while kills < kills_wanted || samples.compared.load(Ordering::Relaxed) < samples_wanted {
+            assert!(!askers.iter().any(ScopedJoinHandle::is_finished), "a sample went wrong");
+            rounds += 1;
+            kills += round(&ground, &mut dice, whole, kills_wanted.saturating_sub(kills).max(1));
+            let why = format!("round {rounds}, {kills} kills");
+            check_same(&ground.fingerprint(&PLACES), &wanted, &why);
+            for (place, script, step) in FIVE_SCRIPTS {
+                let starts = ground.starts(place, script);
+                assert_eq!(starts, 1, "{why}: {script} of {place} ({step}): {:#?}", ground.intents_of(place, step));
+            }
+            ground.invariant_journal_is_clean();
+            kills += kill_down(&ground, &mut dice);
+        }
+        drop(stop);
+    });
+    let compared = samples.compared.into_inner();
+    tell(&format!(
+        "{kills} kills of phoenix in {rounds} rounds (a run takes {whole:?}); {compared} status samples, each equal to the journal at one \
+         moment; a status took {} ms beside the run",
+        samples.busy_ms.into_inner() / compared.max(1)
+    ));
+}
+
+/// Stops the sampler, also when the round panics.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// From nothing to done, with up to `most` kills in between; how many there were.
+fn round(ground: &Ground, dice: &mut Dice, whole: Duration, most: usize) -> usize {
+    let manifest = ground.path("fleet.json");
+    let mut arguments = vec!["up", manifest.to_str().expect("plain")];
+    let rows = ground.entries().len();
+    let mut kills = 0;
+    while kills < most {
+        let mut phoenix = ground.start(&arguments);
+        // Short ones more often, so that a round sees several kills.
+        let longest = u64::try_from(whole.as_millis()).expect("short") >> dice.below(3);
+        pause(dice.below(longest));
+        if phoenix.has_ended() {
+            let said = phoenix.wait();
+            assert_eq!(said.code, 0, "{}\n{}", said.stdout, said.stderr);
+            break;
+        }
+        phoenix.kill();
+        kills += 1;
+        // Killed before its run was recorded, there is nothing to resume.
+        if ground.entries().len() > rows {
+            arguments = vec!["resume"];
+        }
+    }
+    let said = ground.run(&arguments);
+    assert_eq!(said.code, 0, "{}\n{}", said.stdout, said.stderr);
+    kills
+}
+
+/// Takes all down with one kill on the way; a `resume` has to go on with the taking down.
+fn kill_down(ground: &Ground, dice: &mut Dice) -> usize {
+    let mut phoenix = ground.start(&["down", "--all", "--yes"]);
+    pause(dice.below(2500));
+    let in_time = !phoenix.has_ended();
+    phoenix.kill();
+    ground.down(0);
+    usize::from(in_time)
+}

@@ -1,0 +1,24 @@
+//! The real binary on real unprivileged LXC containers, as a person would use it: what comes up, what survives which kill, and
+//! what is not touched.
+//!
+//! Needs root, LXC and a static busybox; without them each test says `skipped: ...`, or fails if `PHOENIX_TEST_LXC=require`.
+//! `PHOENIX_TEST_KILLS` sets the number of random kills, `PHOENIX_TEST_SEED` repeats a schedule that a failure printed.
+//! Container numbers 900300 to 900399, five for each test.
+
+mod account;
+mod archive;
+mod failing;
+mod fingerprint;
+mod fleet;
+mod foreign;
+mod full_disk;
+mod ground;
+mod host_crash;
+mod interrupts;
+mod kills;
+mod lifetime;
+mod network;
+mod processes;
+mod secrets;
+mod shims;
+mod template;
