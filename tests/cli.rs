@@ -289,3 +289,12 @@ fn after_a_boot_a_status_says_that_it_is_not_verified() {
     let status: Value = serde_json::from_str(&stage.run(&["status", "--json"]).well().out).expect("JSON");
     assert_eq!(status["verified"], true);
 }
+
+#[test]
+fn a_missing_mark_waits_for_a_person() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.tamper(&Tamper::Unmark(ctid(102)));
+    shows!("up_mark_missing", stage.run(&["up", "fleet.json", "-j1"]));
+    shows!("retry_remark", stage.run(&["retry", "102", "--remark"]));
+}

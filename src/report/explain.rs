@@ -16,7 +16,7 @@ use crate::plan::{Mark, Presence, Seen};
 
 use super::clock::{age, local, rfc3339};
 use super::event::standing_phrase;
-use super::plain::{Look, Tone, one_line, paragraph, written};
+use super::plain::{Look, Tone, cut, one_line, paragraph, written};
 use super::status::{ErrorReport, QuarantineReport, SCHEMA, WaitReport, after_failure};
 use super::status_text::write_failure;
 use super::steps::{StepReport, steps};
@@ -339,6 +339,9 @@ fn shows(evidence: &Shown) -> String {
     }
 }
 
+/// The reason in full stands with the last failure.
+const WHY_COLUMNS_MAX: usize = 48;
+
 const STEP_COLUMNS: [Column; 4] = [
     Column { title: "STEP", gives_way: 0, narrow: 16 },
     Column { title: "INTO", gives_way: 2, narrow: 10 },
@@ -408,7 +411,12 @@ impl Explanation {
                 (false, 1) => Cell::new("tried", Tone::Busy),
                 (false, attempts) => Cell::new(&format!("tried {attempts}x"), Tone::Busy),
             };
-            table.row(vec![Cell::plain(step), Cell::plain(into), status, Cell::plain(why.as_deref().unwrap_or_default())]);
+            table.row(vec![
+                Cell::plain(step),
+                Cell::plain(into),
+                status,
+                Cell::plain(&cut(why.as_deref().unwrap_or_default(), WHY_COLUMNS_MAX)),
+            ]);
         }
         table
     }
