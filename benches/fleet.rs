@@ -112,7 +112,8 @@ fn status() {
 
 fn time_status(journal: &std::path::Path) -> Duration {
     let began = Instant::now();
-    let output = Command::new(env!("CARGO_BIN_EXE_phoenix")).args(["--host", "sim", "--journal"]).arg(journal).args(["--json", "status"]).output();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_phoenix")).args(["--host", "sim", "--journal"]).arg(journal).args(["--json", "status"]).output();
     let took = began.elapsed();
     let output = output.expect("phoenix starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -8,9 +8,9 @@
 //!
 //! 1. [`Lock::take`] for the container, before the intent is recorded; [`prepare`] allocates the result and output files,
 //!    so that a full disk is noticed before anything is begun;
-//! 2. [`spawn`] hands the job and the locked descriptors over. It returns once the shim has left Phoenix's session;
+//! 2. [`spawn()`] hands the job and the locked descriptors over. It returns once the shim has left Phoenix's session;
 //! 3. [`Running::wait`] blocks until the shim has written its result. Phoenix may be killed meanwhile;
-//! 4. after a crash, [`recover`] waits for what is in flight, reads the result, or ends orphans.
+//! 4. after a crash, [`recover()`] waits for what is in flight, reads the result, or ends orphans.
 
 mod attach;
 mod blot;

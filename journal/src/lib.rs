@@ -5,7 +5,7 @@
 //! [`Schema`] is what you supply; [`Draft`] is what you write and [`Entry`] what you read; [`Append`] is how, with two
 //! implementors, [`Writer`] on disk and [`Memory`] without one. [`Reader`] looks without a lock. [`Recorded`] is the proof that
 //! something was written, with [`Record`], [`Replay`] and [`Part`] saying what can be. [`JournalError`] is what is wrong with a
-//! journal, [`Refused`] what is wrong with one entry. [`verify`], [`backup`], [`export`] and [`upgrade`] work on whole journals.
+//! journal, [`Refused`] what is wrong with one entry. [`verify()`], [`backup()`], [`export()`] and [`upgrade()`] work on whole journals.
 //!
 //! Times are wall times in milliseconds since 1970, come from the caller, and decide nothing. Texts are UTF-8 without NUL.
 //! Sequence numbers, epochs and generations begin at 1.

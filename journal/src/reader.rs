@@ -67,15 +67,15 @@ pub struct Overview {
 
 /// A position, and the little beside it that a look at very many streams can afford.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glance {
+pub struct Glance<T> {
     /// The position.
     pub position: Position,
     /// When the younger of state and standing began, in milliseconds since 1970.
     pub since_ms: i64,
-    /// The step of the open intent, else of the last entry, if that is an outcome.
+    /// The step of the open intent, else of the last outcome, if nothing but that was recorded since.
     pub step: Option<GlanceStep>,
-    /// The payload of the declaration in force.
-    pub declaration: String,
+    /// What was read out of the payload of the declaration in force.
+    pub declared: T,
 }
 
 /// The step in a [`Glance`].
@@ -128,8 +128,9 @@ impl Reader {
     }
 
     /// Where every stream of one machine stands, with what is needed to show it: one query, however long the history is.
-    pub fn glance(&self, machine: &str) -> Result<Vec<Glance>, JournalError> {
-        self.tables.glance(machine)
+    /// `read` takes what is wanted out of the payload of each declaration, so that the rest is not kept.
+    pub fn glance<T>(&self, machine: &str, read: impl FnMut(&str) -> T) -> Result<Vec<Glance<T>>, JournalError> {
+        self.tables.glance(machine, read)
     }
 
     /// The entries with numbers in this range, of one stream or of all, in order.

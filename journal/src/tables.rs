@@ -142,8 +142,8 @@ impl Tables {
     }
 
     /// Positions of one machine with what is needed to show them.
-    pub(crate) fn glance(&self, machine: &str) -> Result<Vec<Glance>, JournalError> {
-        let read = || -> rusqlite::Result<Vec<Glance>> {
+    pub(crate) fn glance<T>(&self, machine: &str, mut headline: impl FnMut(&str) -> T) -> Result<Vec<Glance<T>>, JournalError> {
+        let mut read = || -> rusqlite::Result<Vec<Glance<T>>> {
             let mut statement = self.conn.prepare_cached(GLANCE)?;
             let rows = statement.query_map([machine], |row| {
                 let result = |name| Ok::<_, rusqlite::Error>(self.names.intern(name));
@@ -154,7 +154,12 @@ impl Tables {
                     }
                     _ => None,
                 };
-                Ok(Glance { position: position(row, &self.names)?, since_ms: row.get(11)?, step, declaration: row.get(16)? })
+                Ok(Glance {
+                    position: position(row, &self.names)?,
+                    since_ms: row.get(11)?,
+                    step,
+                    declared: text(row, 16).map(&mut headline)?,
+                })
             })?;
             rows.collect()
         };

@@ -133,9 +133,6 @@ fn text(error: &CliError, look: Look) -> String {
 fn details(error: &CliError) -> Vec<String> {
     match error {
         CliError::Run(RunError::Plan(errors)) => errors.iter().map(ToString::to_string).collect(),
-        CliError::Run(RunError::Drive(DriveError::Abandoned { in_flight })) => {
-            in_flight.iter().map(|ctid| format!("container {ctid} has a step in flight")).collect()
-        }
         CliError::Run(_)
         | CliError::Decide(_)
         | CliError::Journal(_)

@@ -8,7 +8,7 @@ use super::blame::{CliError, Exit};
 use super::progress::Display;
 use super::setting::Setting;
 use super::signals;
-use super::up::conclude_run;
+use super::up::{conclude_run, ended};
 
 pub(super) fn run(setting: &Setting, args: &ResumeArgs) -> Result<Exit, CliError> {
     let site = setting.site()?;
@@ -17,5 +17,5 @@ pub(super) fn run(setting: &Setting, args: &ResumeArgs) -> Result<Exit, CliError
     let mut display = Display::new(setting.screen, setting.globals.json, site.host.clone());
     let finished = resume(&site, args.fleet.as_ref(), args.jobs.jobs, &channel, &mut display);
     display.finish();
-    conclude_run(setting, &site, RunCommand::Resume, &finished?)
+    conclude_run(setting, &site, RunCommand::Resume, &ended(setting, finished)?)
 }

@@ -90,7 +90,7 @@ fn look_live(setting: &Setting, reader: &phoenix_journal::Reader, snapshot: &Sna
     let mut marks: BTreeMap<u32, Mark> = BTreeMap::new();
     for (&ctid, place) in &snapshot.containers {
         let Ok(incarnation) = place.glance.position.life.parse() else { continue };
-        let Ok(declared) = &place.declared else { continue };
+        let Ok(declared) = &place.glance.declared else { continue };
         marks.insert(ctid.get(), Mark { journal: reader.journal(), fleet: declared.fleet.clone(), ctid, incarnation, epoch });
     }
     for container in report.fleets.iter_mut().flat_map(|fleet| &mut fleet.containers) {

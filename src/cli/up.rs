@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::driver::{Channel, Finished, Lives, Message, look, up};
+use crate::driver::{Channel, DriveError, Finished, Lives, Message, RunError, look, up};
 use crate::ids::{Ctid, FleetName};
+use crate::journal::Snapshot;
 use crate::machine::{RunCommand, RunEnd};
 use crate::manifest::{Checked, Manifest, Spec, VolumeClaim, volume_conflicts};
 use crate::report::plain::count;
@@ -34,11 +35,26 @@ pub(super) fn run(setting: &Setting, args: &UpArgs) -> Result<Exit, CliError> {
     let mut display = Display::new(setting.screen, setting.globals.json, site.host.clone());
     let finished = up(&site, manifest.fleet(), &digested.wanted, args.jobs.jobs, &channel, &mut display);
     display.finish();
-    let finished = finished?;
+    let finished = ended(setting, finished)?;
     if finished.run.is_some() {
         digested.keep(&site);
     }
     conclude_run(setting, &site, RunCommand::Up, &finished)
+}
+
+/// What a run came to. If it was left at once, what goes on without it is said first.
+pub(super) fn ended(setting: &Setting, finished: Result<Finished, RunError>) -> Result<Finished, CliError> {
+    if let Err(RunError::Drive(DriveError::Abandoned { in_flight })) = &finished
+        && let Some(reader) = setting.reader()?
+    {
+        let snapshot = Snapshot::read(&reader)?;
+        for ctid in in_flight {
+            let step = snapshot.containers.get(ctid).and_then(|place| place.glance.step.as_ref());
+            let step = step.map_or("a step", |step| step.name.as_str());
+            say(&format!("{ctid}  {step} goes on without us\n"));
+        }
+    }
+    Ok(finished?)
 }
 
 /// The summary of a run, and the exit code that its end means.

@@ -86,7 +86,7 @@ impl LxcOptions {
 
 /// The plain LXC host.
 ///
-/// Call [`Host::lock`] for the containers that [`crate::plan::Intent::locks`] names, record the effect, then
+/// Call [`Host::lock`] for the containers that [`crate::plan::Effect::locks`] names, record the effect, then
 /// [`Host::carry_out`] with the lease; after a crash [`Host::settle`] for each doubt, without a lease: it takes the locks itself.
 #[derive(Debug)]
 pub struct Lxc {

@@ -28,10 +28,8 @@ pub struct Snapshot {
 /// Where one container stands.
 #[derive(Debug)]
 pub struct Place {
-    /// Its position, with what tells about it.
-    pub glance: Glance,
-    /// What was declared of it; the reason if that cannot be read.
-    pub declared: Result<Headline, String>,
+    /// Its position, with what tells about it; of its declaration the headline, or why that cannot be read.
+    pub glance: Glance<Result<Headline, String>>,
     /// Its last entry, where that has something to say: a failure, a wait, a quarantine; the reason if it cannot be read.
     pub last: Option<Result<Fact, String>>,
 }
@@ -40,14 +38,13 @@ impl Snapshot {
     /// Reads it.
     pub fn read(reader: &Reader) -> Result<Self, JournalError> {
         let mut containers = BTreeMap::new();
-        for glance in reader.glance(CONTAINER)? {
+        for glance in reader.glance(CONTAINER, Headline::read)? {
             // A stream whose name is no container id cannot come from this program; `journal verify` reports it.
             let Ok(ctid) = glance.position.key.stream.parse::<Ctid>() else { continue };
-            let declared = Headline::read(&glance.declaration);
             let last = if has_a_tale(&glance) { last(reader, &glance)? } else { None };
-            containers.insert(ctid, Place { glance, declared, last });
+            containers.insert(ctid, Place { glance, last });
         }
-        let mut runs = reader.glance(RUN)?;
+        let mut runs = reader.glance(RUN, |_| ())?;
         runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.position.last_seq));
         let runs = newest_runs(reader, &runs, containers.keys().copied().collect())?;
         let boot = reader.epochs()?.last().and_then(|row| row.boot_id.parse().ok());
@@ -66,12 +63,12 @@ impl Snapshot {
 }
 
 /// Whether the last entry says more than its columns.
-fn has_a_tale(glance: &Glance) -> bool {
+fn has_a_tale<T>(glance: &Glance<T>) -> bool {
     let failed = glance.step.as_ref().and_then(|step| step.result.as_deref()).is_some_and(|result| result != phoenix_journal::DONE);
     failed || glance.position.standing != Standing::Active.name()
 }
 
-fn last(reader: &Reader, glance: &Glance) -> Result<Option<Result<Fact, String>>, JournalError> {
+fn last<T>(reader: &Reader, glance: &Glance<T>) -> Result<Option<Result<Fact, String>>, JournalError> {
     let seq = glance.position.last_seq;
     let entries = reader.entries(seq..=seq, None)?;
     Ok(entries.first().map(|entry| entry.mint::<Fact>().map(phoenix_journal::Recorded::into_inner).map_err(|error| error.to_string())))
@@ -79,7 +76,7 @@ fn last(reader: &Reader, glance: &Glance) -> Result<Option<Result<Fact, String>>
 
 /// The runs that matter, newest first: until every container has been named by one, and no further. One writer at a time, so
 /// the order of their last entries is the order of the runs.
-fn newest_runs(reader: &Reader, runs: &[Glance], mut unnamed: BTreeSet<Ctid>) -> Result<Vec<RunRecord>, JournalError> {
+fn newest_runs(reader: &Reader, runs: &[Glance<()>], mut unnamed: BTreeSet<Ctid>) -> Result<Vec<RunRecord>, JournalError> {
     let mut records = Vec::new();
     for run in runs {
         if unnamed.is_empty() {

@@ -10,7 +10,7 @@ use crate::machine::{Decision, Fact, RunEnd, Standing, StepResult, Topic};
 use crate::plan::Reason;
 
 use super::clock::rfc3339;
-use super::plain::one_line;
+use super::plain::{count, one_line};
 use super::status::{ErrorReport, QuarantineReport, SCHEMA, WaitReport};
 use super::ways::next_commands;
 
@@ -116,7 +116,7 @@ pub fn event(progress: &Progress<'_>, now: Wall) -> Event {
             Event { waiting_for: Some(WaitReport::of(wait)), ..event }
         }
         Progress::Stopping { in_flight } => {
-            let text = format!("stopping when {} in flight ended; once more to leave at once", steps_have(*in_flight));
+            let text = format!("stopping: {} in flight first; another signal leaves at once", count(*in_flight, "step"));
             Event::new("stopping", now, &text)
         }
         Progress::Ended { end } => Event { result: Some(end.name().to_owned()), ..Event::new("run_closed", now, run_end(*end)) },
@@ -157,7 +157,7 @@ pub(super) fn of_fact(fact: &Fact) -> Event {
             Event::new("note", note.at, &text).of(note.ctid).after(note.state, &note.standing)
         }
         Fact::RunOpened(opened) => {
-            let containers = super::plain::count(opened.containers.len(), "container");
+            let containers = count(opened.containers.len(), "container");
             let text = format!("{} of {containers} begins, {} at once (run {})", opened.command.name(), opened.jobs, opened.run);
             Event::new("run_opened", opened.at, &text)
         }
@@ -256,8 +256,4 @@ fn run_end(end: RunEnd) -> &'static str {
         RunEnd::Failed => "the run ended, and not every container is where it should be",
         RunEnd::Interrupted => "the run was interrupted between steps; `phoenix resume` goes on with it",
     }
-}
-
-fn steps_have(number: usize) -> String {
-    if number == 1 { "the 1 step".to_owned() } else { format!("the {number} steps") }
 }

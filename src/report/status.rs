@@ -196,7 +196,7 @@ fn container(snapshot: &Snapshot, ctid: Ctid, place: &Place, written_to: bool, n
         (Standing::Quarantined(found), None) => Some(quarantine(ctid, found)),
         (Standing::Active | Standing::Waiting(_) | Standing::Failed { .. }, None) => None,
     };
-    let fleet = place.declared.as_ref().ok().map(|declared| &declared.fleet);
+    let fleet = place.glance.declared.as_ref().ok().map(|declared| &declared.fleet);
     let last_error = match &standing {
         Standing::Failed { step, failure } => Some(ErrorReport::of(&step.to_string(), failure, after_failure(ctid, fleet))),
         Standing::Active | Standing::Waiting(_) | Standing::Quarantined(_) => failed_attempt(place),
@@ -263,7 +263,7 @@ fn quarantine(ctid: Ctid, found: &Quarantine) -> QuarantineReport {
 
 /// The standing with what belongs to it. The name stands in the position; the rest is read only where there is more to it.
 fn standing(place: &Place) -> (Standing, Option<String>) {
-    if let Err(why) = &place.declared {
+    if let Err(why) = &place.glance.declared {
         return (Standing::Active, Some(format!("its declaration cannot be read: {why}")));
     }
     if place.glance.position.standing == Standing::Active.name() {
@@ -311,7 +311,7 @@ fn failed_attempt(place: &Place) -> Option<ErrorReport> {
 
 /// The container that keeps this one from going on: its clone source before it is made, the others before its regular start.
 fn dependency(snapshot: &Snapshot, place: &Place, names: &BTreeMap<Ctid, (&str, bool)>, since: Wall) -> Option<WaitReport> {
-    let declared = place.declared.as_ref().ok()?;
+    let declared = place.glance.declared.as_ref().ok()?;
     let state = &place.glance.position.state;
     let waits_now = if state == State::Declared.name() { declared.clone_of.is_some() } else { state == State::Volumed.name() };
     let goes_on = snapshot.newest_run(place.glance.position.key.stream.parse().ok()?)?.opened.command != crate::machine::RunCommand::Down;
@@ -329,10 +329,10 @@ fn is_done(place: &Place) -> bool {
 }
 
 fn hostname(place: &Place) -> &str {
-    place.declared.as_ref().map_or("", |declared| declared.hostname.as_str())
+    place.glance.declared.as_ref().map_or("", |declared| declared.hostname.as_str())
 }
 
 fn fleet_of(snapshot: &Snapshot, ctid: Ctid, place: &Place) -> Option<FleetName> {
     let named = || snapshot.newest_run(ctid).and_then(|run| run.opened.containers.get(&ctid)).cloned();
-    place.declared.as_ref().ok().map(|declared| declared.fleet.clone()).or_else(named)
+    place.glance.declared.as_ref().ok().map(|declared| declared.fleet.clone()).or_else(named)
 }

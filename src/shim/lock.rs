@@ -162,7 +162,7 @@ impl Lock {
         is_at(&self.file, &self.path)
     }
 
-    /// The locked descriptor, to be kept in a `Lease` and handed to [`super::spawn`].
+    /// The locked descriptor, to be kept in a `Lease` and handed to [`super::spawn()`].
     pub fn file(&self) -> &File {
         &self.file
     }

@@ -93,7 +93,7 @@ impl JobResult {
 /// Why a result cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultError {
-    /// The shim was killed, or could not write: there is no result. Ask [`super::recover`].
+    /// The shim was killed, or could not write: there is no result. Ask [`super::recover()`].
     #[error("the shim ended without a result at {}; look at what it did before it is done again", path.display())]
     Missing {
         /// Where it should be.

@@ -91,7 +91,7 @@ impl Stage {
 
     /// A slow `up` that gets one signal.
     pub(crate) fn interrupted_once(&self) -> Ended {
-        let mut child = self.slow("400");
+        let mut child = self.slow("1000");
         self.until(&mut child, "define.create");
         send(&child, rustix::process::Signal::INT);
         ended(&["up"], &child.wait_with_output().expect("it ends"))

@@ -278,6 +278,7 @@ fn topic() -> BoxedStrategy<Topic> {
         1 => Just(Topic::Passed),
         1 => Just(Topic::Standing),
         1 => (init(), maybe(init())).prop_map(|(recorded, found)| Topic::InitLost { recorded, found }),
+        1 => init().prop_map(|init| Topic::FoundRunning { init }),
         3 => decision.prop_map(Topic::Decided),
         1 => text().prop_map(|seen| Topic::Forgotten { seen }),
     ]

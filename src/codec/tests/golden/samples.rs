@@ -342,6 +342,7 @@ pub(in crate::codec::tests) fn notes() -> Vec<Fact> {
         (Topic::Passed, State::Volumed),
         (Topic::InitLost { recorded: init(), found: None }, State::Volumed),
         (Topic::InitLost { recorded: init(), found: Some(Init { pid: 4712, ..init() }) }, State::Volumed),
+        (Topic::FoundRunning { init: init() }, State::Volumed),
         (Topic::Standing, State::Featured),
         (Topic::Decided(Decision::NewBudget { step: None }), State::Featured),
         (Topic::Decided(Decision::NewBudget { step: Some(step()) }), State::Featured),
