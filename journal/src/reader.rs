@@ -31,6 +31,7 @@ use crate::{Digest, Entry, Epoch, EpochId, JournalError, JournalId, Position, Sc
 pub struct Reader {
     tables: Tables,
     place: Place,
+    schema: Schema,
     /// Deleted when dropped; after the connection.
     _copy: Option<TempDir>,
 }
@@ -94,7 +95,7 @@ impl Reader {
     pub fn open(path: &Path, schema: &Schema) -> Result<Self, JournalError> {
         let (conn, place, copy) = open_read_only(path)?;
         let tables = check_schema(conn, &place.main, schema)?;
-        Ok(Self { tables, place, _copy: copy })
+        Ok(Self { tables, place, schema: *schema, _copy: copy })
     }
 
     /// The journal's id.
@@ -109,28 +110,28 @@ impl Reader {
 
     /// What the journal belongs to.
     pub fn binding(&self) -> Result<Binding, JournalError> {
-        self.tables.binding()
+        self.ask(Tables::binding)
     }
 
     /// Every epoch, in order.
     pub fn epochs(&self) -> Result<Vec<EpochRow>, JournalError> {
-        self.tables.epochs()
+        self.ask(Tables::epochs)
     }
 
     /// Where every stream stands, in the order of their keys.
     pub fn positions(&self) -> Result<Vec<Position>, JournalError> {
-        self.tables.positions()
+        self.ask(Tables::positions)
     }
 
     /// Where every stream stands, with the entries that tell about it.
     pub fn overview(&self) -> Result<Vec<Overview>, JournalError> {
-        self.tables.overview()
+        self.ask(Tables::overview)
     }
 
     /// Where every stream of one machine stands, with what is needed to show it: one query, however long the history is.
     /// `read` takes what is wanted out of the payload of each declaration, so that the rest is not kept.
-    pub fn glance<T>(&self, machine: &str, read: impl FnMut(&str) -> T) -> Result<Vec<Glance<T>>, JournalError> {
-        self.tables.glance(machine, read)
+    pub fn glance<T>(&self, machine: &str, mut read: impl FnMut(&str) -> T) -> Result<Vec<Glance<T>>, JournalError> {
+        self.ask(|tables| tables.glance(machine, &mut read))
     }
 
     /// The entries with numbers in this range, of one stream or of all, in order.
@@ -145,17 +146,29 @@ impl Reader {
             Bound::Excluded(seq) => Seq::new(seq.get().saturating_sub(1)),
             Bound::Unbounded => Seq::new(u64::MAX),
         };
-        self.tables.entries(first, last, key)
+        self.ask(|tables| tables.entries(first, last, key))
     }
 
     /// The value that a writer kept under this key.
     pub fn cache_get(&self, key: &str) -> Result<Option<String>, JournalError> {
-        self.tables.cache_get(key)
+        self.ask(|tables| tables.cache_get(key))
     }
 
     /// What was kept under this digest.
     pub fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, JournalError> {
-        self.tables.blob(digest)
+        self.ask(|tables| tables.blob(digest))
+    }
+
+    /// Asks once more, of the journal opened anew, if its writer was killed in between and left an index that only a writer can
+    /// mend: opening knows how to read past it.
+    fn ask<T>(&self, mut ask: impl FnMut(&Tables) -> Result<T, JournalError>) -> Result<T, JournalError> {
+        match ask(&self.tables) {
+            Err(JournalError::Sqlite { source, .. }) if source.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
+                let anew = Self::open(&self.place.main, &self.schema)?;
+                ask(&anew.tables)
+            }
+            other => other,
+        }
     }
 }
 

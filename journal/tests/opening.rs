@@ -3,7 +3,8 @@
 mod parcel;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use parcel::{SCHEMA, binding, declare, info, made, open, shipped};
 use phoenix_journal::{Append, Binding, Journal, JournalError, Machine, Reader, Schema, StreamKey, Writer};
@@ -141,6 +142,29 @@ fn a_reader_makes_changes_and_deletes_no_file() {
     }
 }
 
+/// Another process that has the journal open, so that its index counts as kept by somebody.
+fn somebody_looking(path: &std::path::Path) -> Option<std::process::Child> {
+    #[expect(clippy::disallowed_methods, reason = "a test's own child, waited for below")]
+    let shell = std::process::Command::new("sqlite3")
+        .arg(path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .ok();
+    let Some(mut shell) = shell else {
+        #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+        {
+            eprintln!("skipped: there is no sqlite3 shell here");
+        }
+        return None;
+    };
+    writeln!(shell.stdin.as_mut().expect("a pipe"), "SELECT count(*) FROM entries;").expect("it listens");
+    let mut line = String::new();
+    BufReader::new(shell.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("an answer");
+    assert_eq!(line, "1\n");
+    Some(shell)
+}
+
 #[test]
 fn an_index_that_a_killed_writer_left_half_changed_is_passed_over() {
     let made = made();
@@ -148,15 +172,18 @@ fn an_index_that_a_killed_writer_left_half_changed_is_passed_over() {
     writer.begin(vec![declare("a")]).expect("an epoch");
     let copy = tempfile::tempdir().expect("a temporary directory");
     parcel::outside("cp", &["-a", &format!("{}/.", made.dir.path().display()), &copy.path().display().to_string()]);
+    let path = copy.path().join("parcels.journal");
+    let Some(mut looking) = somebody_looking(&path) else { return };
+    let opened_before = Reader::open(&path, &SCHEMA).expect("reader");
     // The index begins with two copies of its header, changed one after the other.
-    let index = copy.path().join("parcels.journal-shm");
-    let mut bytes = fs::read(&index).expect("an index");
-    bytes[8] ^= 0xff;
-    fs::write(&index, &bytes).expect("a file");
-    let reader = Reader::open(&copy.path().join("parcels.journal"), &SCHEMA).expect("reader");
-    assert_eq!(reader.entries(.., None).expect("entries").len(), 1);
-    assert_eq!(fs::read(&index).expect("an index"), bytes, "a reader changes nothing");
-    assert_eq!(phoenix_journal::verify(&copy.path().join("parcels.journal")).expect("a journal").findings, []);
+    let index = fs::OpenOptions::new().read(true).write(true).open(copy.path().join("parcels.journal-shm")).expect("an index");
+    let mut byte = [0];
+    index.read_exact_at(&mut byte, 8).expect("a header");
+    index.write_all_at(&[byte[0] ^ 0xff], 8).expect("a header");
+    assert_eq!(opened_before.entries(.., None).expect("entries").len(), 1);
+    assert_eq!(Reader::open(&path, &SCHEMA).expect("reader").positions().expect("positions").len(), 1);
+    assert_eq!(phoenix_journal::verify(&path).expect("a journal").findings, []);
+    looking.kill().and_then(|()| looking.wait()).expect("it ends");
 }
 
 #[test]

@@ -360,6 +360,11 @@ fn remove_cgroup(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
         remove_cgroup(&entry.path());
     }
-    // Not empty yet, if the kernel still takes a process apart; it does no harm.
-    let _ = fs::remove_dir(path);
+    // Not empty for a moment, while the kernel takes its processes apart.
+    for _ in 0..50 {
+        if fs::remove_dir(path).is_ok() || !path.exists() {
+            return;
+        }
+        pause(10);
+    }
 }
