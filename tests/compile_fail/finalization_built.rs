@@ -1,12 +1,7 @@
 //! The proof of an id map comes from a recorded outcome; nobody builds one.
 
 use phoenix::ids::IdMap;
-use phoenix::machine::{Configured, Container, Finalization, Finalized, Outcome, Subject};
-use phoenix::plan::Init;
-
-fn literally(subject: Subject, idmap: IdMap, init: Init) -> Finalization {
-    Finalization { subject, idmap, init }
-}
+use phoenix::machine::{Finalization, Outcome};
 
 fn by_default() -> Finalization {
     Finalization::default()
@@ -19,10 +14,6 @@ fn from_a_report(outcome: &Outcome) -> Option<Finalization> {
 fn changed(mut finalization: Finalization, idmap: IdMap) -> Finalization {
     finalization.idmap = idmap;
     finalization
-}
-
-fn done_without(container: Container<Configured>) -> Finalized {
-    Finalized { finalization: panic!("{container:?}") }
 }
 
 fn main() {}

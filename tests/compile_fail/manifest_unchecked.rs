@@ -1,7 +1,5 @@
 //! Planning takes a checked manifest, and `check` alone makes one.
 
-use std::path::PathBuf;
-
 use phoenix::manifest::{Checked, Manifest, Parsed};
 
 fn used_unchecked(manifest: &Manifest<Parsed>) -> usize {
@@ -10,10 +8,6 @@ fn used_unchecked(manifest: &Manifest<Parsed>) -> usize {
 
 fn called_checked(manifest: Manifest<Parsed>) -> Manifest<Checked> {
     manifest
-}
-
-fn literally(path: PathBuf, condition: Checked) -> Manifest<Checked> {
-    Manifest { path, condition }
 }
 
 fn condition_by_default() -> Checked {

@@ -4,10 +4,6 @@ use phoenix::machine::Line;
 use phoenix::plan::Effect;
 use phoenix_journal::{Epoch, JournalId, Recorded, Seq};
 
-fn literally(journal: JournalId, seq: Seq, epoch: Epoch, value: Effect) -> Recorded<Effect> {
-    Recorded { journal, seq, epoch, value }
-}
-
 fn minted(journal: JournalId, seq: Seq, epoch: Epoch, value: Effect) -> Recorded<Effect> {
     Recorded::mint(journal, seq, epoch, value)
 }
@@ -20,7 +16,7 @@ fn from_the_value(line: Line) -> Option<Recorded<Effect>> {
     line.part::<Effect>().ok()
 }
 
-fn changed(mut recorded: Recorded<Effect>, other: Effect) -> Recorded<Effect> {
+fn changed(recorded: Recorded<Effect>, other: Effect) -> Recorded<Effect> {
     *recorded = other;
     recorded
 }

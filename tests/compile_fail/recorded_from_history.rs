@@ -1,8 +1,8 @@
-//! What is read back is a thing of the past: no effect comes out of an entry, and no other crate can say otherwise.
+//! What is read back is a thing of the past: no effect comes out of an entry.
 
 use phoenix::machine::{Fact, Line};
 use phoenix::plan::Effect;
-use phoenix_journal::{Entry, Part, Recorded, Replay};
+use phoenix_journal::{Entry, Part, Recorded};
 
 fn minted(entry: &Entry) -> Option<Recorded<Effect>> {
     entry.mint::<Effect>().ok()
@@ -16,24 +16,9 @@ fn part_of_a_fact(fact: Recorded<Fact>) -> Option<Recorded<Effect>> {
     fact.part::<Effect>().ok()
 }
 
-impl Replay for Effect {
-    type Error = ();
-
-    fn from_entry(_: &Entry) -> Result<Self, ()> {
-        Err(())
-    }
-}
-
-impl Part for Line {
-    type Whole = Fact;
-
-    fn part(whole: Fact) -> Result<Self, Fact> {
-        Err(whole)
-    }
-}
-
 struct Mine(Effect);
 
+// This compiles; what it brings is no recorded effect.
 impl Part for Mine {
     type Whole = Line;
 

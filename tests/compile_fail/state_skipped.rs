@@ -1,8 +1,8 @@
 //! From each state one goes to the next alone, with its evidence.
 
 use phoenix::machine::{
-    AnyContainer, Armed, Configuration, Configured, Container, Declared, Defined, Featured, Features, Finalization, Finalized, Running,
-    Stage, Up, Volumed,
+    AnyContainer, Armed, Configuration, Configured, Container, Declared, Defined, Features, Finalization, Finalized, Running, Stage, Up,
+    Volumed,
 };
 
 fn over_defined(container: Container<Declared>, configuration: Configuration) {
@@ -35,10 +35,6 @@ fn by_calling_it_so(container: Container<Configured>) -> AnyContainer {
 
 fn by_falling_back(container: Container<Finalized>) -> Container<Volumed> {
     container.fall_back()
-}
-
-fn literally(container: Container<Featured>, stage: Volumed) -> Container<Volumed> {
-    Container { subject: container.subject(), stage }
 }
 
 struct Mine;
