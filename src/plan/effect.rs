@@ -60,11 +60,11 @@ pub struct Doubt {
 }
 
 impl Effect {
-    /// The containers whose locks must be held while this is carried out, in the order they are taken. A clone, and the repair
-    /// of one, has its source's as well.
+    /// The containers whose locks must be held while this is carried out, in the order they are taken. A clone has its source's
+    /// as well; the repair of one takes away what was begun of the copy, and leaves the source alone.
     pub fn locks(&self) -> Vec<Ctid> {
         let mut ctids = vec![self.intent.ctid];
-        if let (Step::DefineClone, Origin::Clone { source }) = (&self.intent.step.step, &self.spec.origin) {
+        if let (Step::DefineClone, false, Origin::Clone { source }) = (&self.intent.step.step, self.intent.step.repair, &self.spec.origin) {
             ctids.push(*source);
         }
         ctids.sort_unstable();
