@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use fuzzed::{engine_history, idmap, journal_replay, lxc_config, manifest};
 
+type Run = fn(&[u8]);
+
 /// Every target, as in `fuzz/Cargo.toml`.
-const TARGETS: [(&str, fn(&[u8])); 5] = [
+const TARGETS: [(&str, Run); 5] = [
     ("manifest", manifest::run),
     ("journal_replay", journal_replay::run),
     ("engine_history", engine_history::run),

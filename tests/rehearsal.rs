@@ -54,7 +54,7 @@ fn uninterrupted(specs: Vec<Spec>, seed: u64) -> (Fingerprint, u64) {
             invariants(&stage);
             (stage.world.fingerprint(), points)
         }
-        other => panic!("{other:#?}\n{:#?}", history(&stage)),
+        other @ (Ended::Run { .. } | Ended::Crashed) => panic!("{other:#?}\n{:#?}", history(&stage)),
     }
 }
 
@@ -127,7 +127,7 @@ fn down_takes_everything_off_whatever_cuts_it() {
     let mut whole = base.clone();
     let points = match whole.down(None, &mut Silent).expect("a run") {
         Ended::Run { end: RunEnd::Done, points, .. } => points,
-        other => panic!("{other:#?}\n{:#?}", history(&whole)),
+        other @ (Ended::Run { .. } | Ended::Crashed) => panic!("{other:#?}\n{:#?}", history(&whole)),
     };
     for point in 0..points {
         for kind in CRASHES {

@@ -193,7 +193,8 @@ fn check(file: &str, text: &str, expected: &[&str]) {
     assert_eq!(findings(&sources), Vec::<String>::new(), "nothing is wrong before");
     let header = if sources.contains_key(Path::new(file)) { "" } else { "//! New.\n" };
     let place = sources.entry(file.into()).or_default();
-    place.push_str(&format!("{header}{text}"));
+    place.push_str(header);
+    place.push_str(text);
     let found: BTreeSet<String> = findings(&sources).into_iter().collect();
     assert_eq!(found, expected.iter().map(|&line| line.to_owned()).collect(), "{text}");
 }

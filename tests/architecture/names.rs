@@ -22,7 +22,9 @@ pub(crate) struct Name {
 /// The names in `items`.
 pub(crate) fn names(items: &[Item]) -> Vec<Name> {
     let mut found = Found(Vec::new());
-    items.iter().for_each(|item| found.visit_item(item));
+    for item in items {
+        found.visit_item(item);
+    }
     found.0
 }
 

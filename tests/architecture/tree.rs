@@ -54,13 +54,12 @@ fn walk(sources: &Sources, place: Place, items: Vec<Item>, found: &mut Vec<Modul
         let path: Vec<String> = place.path.iter().cloned().chain([name.clone()]).collect();
         let directory = place.directory.join(&name);
         let test = place.test || inner.attrs.iter().any(is_for_tests);
-        match inner.content {
-            Some((_, items)) => walk(sources, Place { path, file: place.file.clone(), directory, test }, items, found),
-            None => {
-                let file = file_of(sources, &directory).unwrap_or_else(|| panic!("{} has no file", path.join("::")));
-                let items = items_of(sources, &file);
-                walk(sources, Place { path, file, directory, test }, items, found);
-            }
+        if let Some((_, items)) = inner.content {
+            walk(sources, Place { path, file: place.file.clone(), directory, test }, items, found);
+        } else {
+            let file = file_of(sources, &directory).unwrap_or_else(|| panic!("{} has no file", path.join("::")));
+            let items = items_of(sources, &file);
+            walk(sources, Place { path, file, directory, test }, items, found);
         }
     }
     found.push(Module { path: place.path, file: place.file, test: place.test, items });

@@ -37,7 +37,7 @@ pub(crate) fn tell(bytes: &[u8]) -> Told {
     let mut teller = Teller::new(Bytes::new(bytes));
     while !teller.bytes.is_empty() && teller.journal.len() < ENTRIES_MAX {
         let (fact, ctid) = teller.fact();
-        teller.record(ctid, fact);
+        teller.record(ctid, &fact);
     }
     teller.account_is_the_same();
     teller.told
@@ -81,10 +81,10 @@ impl<'a> Teller<'a> {
     }
 
     /// Records a fact if it is part of any history, hands it to the machine, and asks the witness.
-    fn record(&mut self, ctid: Ctid, fact: Fact) {
+    fn record(&mut self, ctid: Ctid, fact: &Fact) {
         let verdict = self.journal.append_group(vec![Line::Fact(fact.clone())]).expect("a journal that takes entries").remove(0);
-        let Ok(line) = verdict else { return };
-        let recorded: Recorded<Fact> = line.part().unwrap_or_else(|_| unreachable!("a fact was recorded"));
+        let Ok(written) = verdict else { return };
+        let recorded: Recorded<Fact> = written.part().unwrap_or_else(|_| unreachable!("a fact was recorded"));
         let next = match (self.lives.remove(&ctid), recorded.get()) {
             (None, Fact::Declared(declaration)) => Ok(Life::declared(declaration)),
             (None, _) => unreachable!("a stream begins with a declaration"),
@@ -92,7 +92,7 @@ impl<'a> Teller<'a> {
             (Some(Err(why)), _) => Err(why),
         };
         match &next {
-            Ok(life) => self.witness(ctid, &fact, life),
+            Ok(life) => self.witness(ctid, fact, life),
             Err(_) => self.told.refused += 1,
         }
         self.lives.insert(ctid, next);

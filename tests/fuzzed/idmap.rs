@@ -16,7 +16,8 @@ pub(crate) fn run(data: &[u8]) {
 
 fn holds(map: &IdMap) {
     assert_eq!(IdMap::from_lxc(map.to_lxc().iter().map(String::as_str)).as_ref(), Ok(map));
-    let proc = |kind| map.ranges(kind).iter().map(|range| format!("{} {} {}\n", range.inside, range.host, range.count)).collect::<String>();
+    let line = |range: &IdRange| format!("{} {} {}", range.inside, range.host, range.count);
+    let proc = |kind| map.ranges(kind).iter().map(line).collect::<Vec<_>>().join("\n");
     assert_eq!(IdMap::from_proc(&proc(IdKind::User), &proc(IdKind::Group)).as_ref(), Ok(map));
     for kind in [IdKind::User, IdKind::Group] {
         for &IdRange { inside, host, count } in map.ranges(kind) {
@@ -28,7 +29,9 @@ fn holds(map: &IdMap) {
                 undone(map, kind, id);
             }
         }
-        [0, 1000, 65_535, u32::MAX].into_iter().for_each(|id| undone(map, kind, id));
+        for id in [0, 1000, 65_535, u32::MAX] {
+            undone(map, kind, id);
+        }
         assert_eq!(map.to_host(kind, u32::MAX), None, "no id is -1");
     }
 }

@@ -47,6 +47,8 @@ fn read_back(data: &[u8]) {
         let inserted = if token.is_empty() { bytes.take(2) } else { token };
         payload.splice(at..end, inserted.iter().copied());
     }
+    // A NUL no journal takes.
+    payload.retain(|&byte| byte != 0);
     let entries = journal_of(&String::from_utf8_lossy(&payload));
     for entry in &entries {
         match entry.mint::<Fact>() {

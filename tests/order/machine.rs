@@ -21,7 +21,7 @@ fn noise(mut seed: u64, length: usize) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_history_the_machine_takes_is_in_order(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
