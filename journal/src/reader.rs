@@ -92,7 +92,20 @@ pub struct GlanceStep {
 
 impl Reader {
     /// Opens a journal for reading. No lock, no check of the whole file.
+    ///
+    /// A writer that is killed while it is being opened leaves an index that only a writer can mend; the next try reads past
+    /// it.
     pub fn open(path: &Path, schema: &Schema) -> Result<Self, JournalError> {
+        for _ in 0..TRIES {
+            match Self::open_once(path, schema) {
+                Err(JournalError::Sqlite { source, .. }) if source.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {}
+                other => return other,
+            }
+        }
+        Self::open_once(path, schema)
+    }
+
+    fn open_once(path: &Path, schema: &Schema) -> Result<Self, JournalError> {
         let (conn, place, copy) = open_read_only(path)?;
         let tables = check_schema(conn, &place.main, schema)?;
         Ok(Self { tables, place, schema: *schema, _copy: copy })
