@@ -101,6 +101,9 @@ impl Engine {
         if cloned && self.slots[&ctid].life.as_ref().is_ok_and(|life| life.record(&Step::DefineClone).done) {
             self.leave_source(ctid);
         }
+        if cloned {
+            self.wake_siblings(ctid);
+        }
         self.wake_dependents(ctid);
     }
 

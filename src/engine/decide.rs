@@ -168,6 +168,10 @@ impl Engine {
         let held = slot.is_at_rest() && origin.is_held() && origin.open().is_none() && origin.record(&Step::CloneHold).done;
         let done = origin.state() == State::Done && origin.standing == Standing::Active;
         let free = slot.cloning.is_none_or(|clone| clone == ctid);
+        if self.is_source_unsettled(source, ctid) {
+            self.slot(source).waiters.insert(ctid);
+            return Next::Rest;
+        }
         if held && free {
             self.slot(source).cloning = Some(ctid);
             return self.step(ctid, Step::DefineClone, Action::Clone { source, incarnation });
@@ -176,6 +180,26 @@ impl Engine {
             self.wake(source);
         }
         Next::Rest
+    }
+
+    /// Whether another clone of `source` was cut off and may have left the source locked: it is settled and repaired first.
+    fn is_source_unsettled(&self, source: Ctid, ctid: Ctid) -> bool {
+        let others = self.dependents.get(&source).into_iter().flatten().filter(|&&other| other != ctid);
+        others.filter_map(|other| self.slots.get(other)).any(|slot| {
+            let Ok(life) = &slot.life else { return false };
+            let in_doubt = matches!(slot.phase, Phase::Idle | Phase::Settling)
+                && life.open().is_some_and(|(_, _, intent)| intent.step.step == Step::DefineClone);
+            let cut_off = in_doubt || life.record(&Step::DefineClone).leftover.is_some();
+            self.source_of(life) == Some(source) && cut_off && !matches!(slot.phase, Phase::Over)
+        })
+    }
+
+    /// Lets the clones that wait for a source look again.
+    pub(super) fn wake_siblings(&mut self, ctid: Ctid) {
+        let Some(Origin::Clone { source }) = self.life(ctid).map(|life| life.spec.origin.clone()) else { return };
+        for waiter in self.slots.get(&source).map(|slot| slot.waiters.clone()).unwrap_or_default() {
+            self.wake(waiter);
+        }
     }
 
     fn next_down(&mut self, ctid: Ctid) -> Next {
