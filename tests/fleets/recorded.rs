@@ -17,7 +17,7 @@ pub(crate) fn recorded(mut effect: Effect, seq: Seq) -> Recorded<Effect> {
     let begins = machine.begins.iter().find(|(base, _)| *base == base_name(&step)).expect("a row for every step");
     effect.intent.state = begins.1.parse().expect("a state");
     let mut walk = Walk { journal: Memory::new(&SCHEMA, effect.mark.journal).expect("the schema"), effect };
-    walk.to_state(machine.needs);
+    walk.walk_to_state(machine.needs);
     while walk.journal.replay(None).expect("a journal").len() as u64 + 1 < seq.get() {
         walk.append(Body::Note { topic: "padding".to_owned() }, walk.effect.intent.state);
     }
@@ -35,7 +35,7 @@ struct Walk {
 
 impl Walk {
     /// Declares the stream and goes through the states, with the outcomes that each needs.
-    fn to_state(&mut self, needs: &[(&str, &str)]) {
+    fn walk_to_state(&mut self, needs: &[(&str, &str)]) {
         self.journal.begin(vec![self.draft(Body::Declare, State::Declared)]).expect("an epoch");
         let target = self.effect.intent.state;
         let mut state = State::Declared;
@@ -59,7 +59,9 @@ impl Walk {
     fn append(&mut self, body: Body, state: State) {
         let draft = self.draft(body, state);
         let verdicts = self.journal.append_group(vec![draft]).expect("a group");
-        verdicts.into_iter().for_each(|verdict| drop(verdict.expect("the walk is legal")));
+        for verdict in verdicts {
+            drop(verdict.expect("the walk is legal"));
+        }
     }
 
     fn draft(&self, body: Body, state: State) -> Draft {
