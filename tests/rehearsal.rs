@@ -1,7 +1,5 @@
 //! The real engine, turn and journal guards on the simulator: crashes at every point, and what must hold whatever happens.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
-
 mod fleets;
 #[path = "fleets/invariants.rs"]
 mod invariants;
