@@ -170,7 +170,9 @@ fn failures(bytes: &mut Bytes<'_>, specs: &[Spec]) -> Faults {
             2 => What::Exit { status: 3, output: "no".to_owned() },
             _ => What::DiskFull,
         };
-        let when = if bytes.percent(50) { When::Piece(1 + bytes.byte() % 4) } else { When::Before };
+        // A stop that fails half-way has ended the init all the same.
+        let stops = matches!(step, Step::FinalizeStop | Step::CloneHold);
+        let when = if bytes.percent(50) && !stops { When::Piece(1 + bytes.byte() % 4) } else { When::Before };
         Fault { ctid: Some(spec.ctid), step: Where::Step(step.id()), attempt: Some(1 + u32::from(bytes.byte() % 3)), when, what }
     };
     Faults { planned: (0..bytes.below(7)).map(|_| one(bytes)).collect(), ..Faults::default() }

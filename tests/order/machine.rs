@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use phoenix::ids::{Generation, State, Step, StepId, Wall};
-use phoenix::machine::{AnyContainer, Evidence, Fact, Line, Outcome, StepResult, Subject};
-use phoenix_journal::{Append, JournalId, Memory, Recorded, Seq};
+use phoenix::machine::{AnyContainer, Declaration, Evidence, Fact, Life, Line, Note, Outcome, Standing, StepResult, Subject, Topic};
+use phoenix_journal::{Append, Epoch, JournalId, Memory, Recorded, Seq};
 use proptest::prelude::*;
 
 use super::fuzzed::fleets::ctid;
@@ -209,4 +209,48 @@ fn evidence_does_not_outlive_its_container() {
         });
     }
     assert_eq!(check_restored(&told), None, "the id map was that of a container that is gone");
+}
+
+/// A fact as a recorded one, in a journal where these were before it.
+fn told(before: &[Fact], fact: Fact) -> Recorded<Fact> {
+    let mut journal = Memory::new(&PERMISSIVE, JournalId::from_bytes([9; 16])).expect("rows that make sense");
+    let lines = before.iter().cloned().chain([fact]).map(Line::Fact).collect();
+    let line = journal.begin(lines).expect("a history").pop().expect("the last line");
+    line.part().unwrap_or_else(|_| unreachable!("a fact was recorded"))
+}
+
+#[test]
+fn a_container_that_is_over_takes_a_new_declaration_alone() {
+    let first = declaration(ctid(101), incarnation(0), State::Declared, 1);
+    let before = [Fact::Declared(Box::new(first.clone()))];
+    let note = |topic: Topic, state: State| {
+        let Declaration { run, ctid, incarnation, generation, .. } = first.clone();
+        Fact::Noted(Box::new(Note { run, ctid, incarnation, generation, topic, state, standing: Standing::Active, at: Wall(2) }))
+    };
+    let over = || {
+        let forgotten = told(&before, note(Topic::Forgotten { seen: "nothing".to_owned() }, State::Declared));
+        Life::declared(&first).learn(forgotten).expect("it is forgotten")
+    };
+    let intent = intent((first.ctid, first.incarnation, Generation::FIRST), State::Declared, Step::DefineCreate.id(), 1);
+    // Each of these is from a journal that knows nothing of the end: the guards there are not asked.
+    assert!(over().learn(told(&before, Fact::Intended(Box::new(intent), Wall(3)))).is_err());
+    assert!(over().learn(told(&before, note(Topic::Standing, State::Declared))).is_err());
+    let next = declaration(ctid(101), incarnation(1), State::Declared, 1);
+    assert!(over().learn(told(&before, Fact::Declared(Box::new(next)))).is_ok());
+}
+
+#[test]
+fn an_outcome_shows_what_its_step_brings() {
+    let first = declaration(ctid(101), incarnation(0), State::Declared, 1);
+    for of in all_steps(&first.spec) {
+        for shown in all_steps(&first.spec) {
+            let intent = intent((first.ctid, first.incarnation, Generation::FIRST), State::Declared, of.clone().id(), 1);
+            let outcome = Outcome::of(&intent, Seq::new(2), StepResult::Done(evidence(&shown.clone().id())), Wall(3));
+            let before = [Fact::Declared(Box::new(first.clone())), Fact::Intended(Box::new(intent.clone()), Wall(2))];
+            let begun = Life::declared(&first).begun(Seq::new(2), Epoch::new(1), intent, Wall(2)).expect("nothing is open");
+            let learnt = begun.learn(told(&before, Fact::Outcome(Box::new(outcome))));
+            let same = std::mem::discriminant(&evidence(&of.clone().id())) == std::mem::discriminant(&evidence(&shown.clone().id()));
+            assert_eq!(learnt.is_ok(), same, "{} by what {} shows", of.base(), shown.base());
+        }
+    }
 }
