@@ -14,10 +14,17 @@ pub(crate) fn entries(stage: &Stage) -> Vec<Entry> {
     stage.journal.replay(None).expect("a journal that can be read")
 }
 
-/// The journal, a line an entry.
+/// The journal, a line an entry, short enough to be read when a test fails.
 pub(crate) fn history(stage: &Stage) -> Vec<String> {
-    let line =
-        |entry: &Entry| format!("{} {} {:?} {} {} {}", entry.seq, entry.stream, entry.body, entry.state, entry.standing, entry.payload);
+    let line = |entry: &Entry| {
+        let what = match &entry.body {
+            Body::Declare => "declared".to_owned(),
+            Body::Intent { step, attempt, .. } => format!("intent {step} {attempt}"),
+            Body::Outcome { step, result, .. } => format!("outcome {step} {result}"),
+            Body::Note { topic } => format!("note {topic}"),
+        };
+        format!("{} {}: {what} -> {} {}", entry.seq, entry.stream, entry.state, entry.standing)
+    };
     entries(stage).iter().map(line).collect()
 }
 
@@ -31,13 +38,13 @@ pub(crate) fn invariants(stage: &Stage) {
 
 #[track_caller]
 pub(crate) fn invariant_nothing_is_damaged(stage: &Stage) {
-    assert!(stage.world.damage().is_empty(), "{:#?}\n{:#?}", stage.world.damage(), history(stage));
+    assert!(stage.world.damage().is_empty(), "{:#?}\n{:#?}", history(stage), stage.world.damage());
 }
 
 #[track_caller]
 pub(crate) fn invariant_script_starts_are_explained(stage: &Stage) {
     for start in stage.world.starts() {
-        assert!(start.is_explained(), "{start:#?}\n{:#?}", history(stage));
+        assert!(start.is_explained(), "{:#?}\n{start:#?}", history(stage));
     }
 }
 

@@ -108,6 +108,8 @@ impl World {
             return Err(Box::new(StepResult::Foreign { owner: "somebody who came while it was being made".to_owned() }));
         }
         let maker = Maker { journal: effect.mark.journal, incarnation: effect.intent.incarnation };
+        // Whatever was held here was another container.
+        slot.held = false;
         slot.guest.set(Some(Arc::new(Guest {
             made: Made::Half { stage: Stage::Claimed, maker },
             lock: Some(ConfigLock::Create),
