@@ -10,6 +10,7 @@ use std::time::Duration;
 use phoenix_journal::{Body, Position};
 use serde_json::Value;
 
+use super::dice::Dice;
 use super::fingerprint::check_same;
 use super::fleet::{FIVE_SCRIPTS, paced_five};
 use super::ground::{Ground, containers_of, tell};
@@ -20,26 +21,6 @@ const KILLS: usize = 30;
 /// Status samples wanted over the whole test, unless there are fewer kills than [`KILLS`].
 const SAMPLES: usize = 1000;
 const PLACES: [u32; 5] = [0, 1, 2, 3, 4];
-
-/// Numbers from a seed (`SplitMix64`).
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let given = std::env::var("PHOENIX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| getrandom::u64().expect("randomness"));
-        tell(&format!("PHOENIX_TEST_SEED={seed}"));
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit.max(1)
-    }
-}
 
 #[derive(Default)]
 struct Samples {
