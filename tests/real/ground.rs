@@ -124,8 +124,17 @@ impl Ground {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_phoenix")), &[], arguments)
     }
 
+    /// Phoenix on another journal, with the same container and runtime directories.
+    pub(crate) fn command_on(&self, journal: &Path, arguments: &[&str]) -> Command {
+        self.command_with(Path::new(env!("CARGO_BIN_EXE_phoenix")), &[], journal, arguments)
+    }
+
     /// The same through another program, which gets `before` and then Phoenix's own command line.
     pub(crate) fn command_of(&self, program: &Path, before: &[&str], arguments: &[&str]) -> Command {
+        self.command_with(program, before, &self.journal(), arguments)
+    }
+
+    fn command_with(&self, program: &Path, before: &[&str], journal: &Path, arguments: &[&str]) -> Command {
         let mut command = host_command(program);
         command.args(before);
         if program != Path::new(env!("CARGO_BIN_EXE_phoenix")) {
@@ -133,7 +142,7 @@ impl Ground {
         }
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("PHOENIX_RUNTIME_DIR", self.runtime()).env("PHOENIX_BOOT_ID_FILE", self.path("boot_id"));
-        command.arg("--journal").arg(self.journal()).args(["--host", "lxc", "--lxc-path"]).arg(self.path("lxc")).args(arguments);
+        command.arg("--journal").arg(journal).args(["--host", "lxc", "--lxc-path"]).arg(self.path("lxc")).args(arguments);
         command.stdin(Stdio::null());
         command
     }

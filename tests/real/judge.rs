@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use phoenix::plan::{Intent, Reason};
 use serde_json::json;
@@ -207,17 +208,15 @@ impl Ground {
         held.map(|target| format!("{} held by {process:?}", target.display())).collect()
     }
 
-    /// Control groups of containers that are down, and such as a container got under a second name because the first was taken.
+    /// Control groups of containers that are down, and of those that got a second name because the first was taken.
     fn stray_control_groups(&self, running: usize) -> Vec<String> {
-        let is_plain = |name: &str| name.rsplit('.').next().is_some_and(|number| number.parse::<u32>().is_ok());
-        let groups = self.control_groups().into_iter();
-        let strays = groups.filter(|group| running == 0 || !group.file_name().is_some_and(|name| is_plain(&name.to_string_lossy())));
-        strays
-            .map(|group| {
-                let within = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-                format!("control group {} with [{}]", group.display(), within.split_whitespace().collect::<Vec<_>>().join(" "))
-            })
-            .collect()
+        let groups = self.control_groups();
+        let is_second = |group: &&PathBuf| group.file_name().is_some_and(|name| name.to_string_lossy().contains('-'));
+        let told = |group: &PathBuf| {
+            let within = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            format!("control group {} with [{}]", group.display(), within.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        if running == 0 || groups.iter().any(|group| is_second(&group)) { groups.iter().map(told).collect() } else { Vec::new() }
     }
 }
 

@@ -25,3 +25,4 @@ mod random_kills;
 mod secrets;
 mod shims;
 mod template;
+mod writers;

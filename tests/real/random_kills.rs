@@ -65,6 +65,8 @@ struct Storm<'a> {
     /// The journal's last entry before this bring-up.
     rows: u64,
     faults: Faults,
+    /// Who was killed in this bring-up, for whoever has to find out why.
+    victims: Vec<String>,
 }
 
 impl Storm<'_> {
@@ -79,6 +81,7 @@ impl Storm<'_> {
     /// From nothing to done with up to `most` kills in between, judged; and down again, judged.
     fn round(&mut self, most: usize) {
         self.rows = self.last_row();
+        self.victims.clear();
         let before = self.kills_beside_phoenix();
         self.strike_on_the_way_up(most);
         self.run_to_the_end(|ground, again| if again { ground.run_up() } else { ground.run(&["resume"]) });
@@ -129,6 +132,11 @@ impl Storm<'_> {
         if self.last_row() > self.rows { self.ground.start(&["resume"]) } else { self.ground.start_up() }
     }
 
+    /// The steps under way.
+    fn steps(&self) -> Vec<Option<String>> {
+        PLACES.iter().map(|&place| self.ground.open_step(place)).collect()
+    }
+
     fn last_row(&self) -> u64 {
         if !self.ground.journal().exists() {
             return 0;
@@ -157,6 +165,7 @@ impl Storm<'_> {
             }
         };
         *self.kills.entry(victim).or_default() += usize::from(hit);
+        self.victims.extend(hit.then(|| format!("{victim:?} in {:?} at {:?}", self.steps(), self.from.elapsed())));
         match victim {
             Victim::Phoenix | Victim::All | Victim::Host => {
                 phoenix.kill();
@@ -170,7 +179,9 @@ impl Storm<'_> {
     fn lurk(&mut self, victims: impl Fn(&Ground) -> Vec<Process>) -> bool {
         let from = now();
         while from.elapsed().as_millis() < LURK_MS_MAX {
-            if let Some(victim) = self.dice.pick(&victims(self.ground)) {
+            let found = victims(self.ground);
+            if let Some(victim) = self.dice.pick(&found) {
+                self.victims.push(format!("{victim:?}"));
                 victim.kill();
                 return true;
             }
@@ -190,14 +201,14 @@ impl Storm<'_> {
             }
         }
         let said = self.ground.run(&["status"]);
-        panic!("it does not come to its end: {}\n{}", self.line(), said.all());
+        panic!("it does not come to its end: {}\n{}\nkilled: {:#?}", self.line(), said.all(), self.victims);
     }
 
     #[track_caller]
     fn take(&mut self, faults: Faults, after: &str) {
         let well = faults.is_empty();
         self.faults = faults;
-        assert!(well, "after {after}: {}\n{:#?}", self.line(), self.faults);
+        assert!(well, "after {after}: {}\n{:#?}\nkilled: {:#?}", self.line(), self.faults, self.victims);
     }
 
     fn line(&self) -> String {
@@ -277,6 +288,7 @@ fn random_kills_of_everything() {
         boots: 0,
         rows: 0,
         faults: Faults::default(),
+        victims: Vec::new(),
     };
     while storm.all_kills() < rounds {
         let most = 6 + usize::try_from(storm.dice.below(9)).expect("small");
