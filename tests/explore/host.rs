@@ -275,9 +275,9 @@ impl Host {
                 if self.place(ctid).guest.as_ref().is_none_or(|guest| !guest.mapped) {
                     self.harm.push(Harm::AttachedWithoutMap(format!("{} to {ctid}", mount.at)));
                 }
-                self.with_guest(ctid, |guest| drop(guest.attached.insert(mount.at.clone())));
+                self.with_guest(ctid, |guest| guest.attached.extend([mount.at.clone()]));
             }
-            Action::Detach { mount } => self.with_guest(ctid, |guest| drop(guest.attached.remove(&mount.at))),
+            Action::Detach { mount } => self.with_guest(ctid, |guest| guest.attached.retain(|at| *at != mount.at)),
             Action::RunScript { .. } => self.run_script(effect, ScriptEnd::Succeeded),
             Action::SetAutostart => self.with_guest(ctid, |guest| guest.autostart = effect.spec.autostart.enabled),
             Action::Destroy => *self.place_mut(ctid) = Place::default(),

@@ -85,3 +85,24 @@ fn budget(failures: u32, crashes: u32, meddlers: u32, jobs: usize) -> Budget {
 fn one_container() {
     check("one", vec![mounted(spec(100), "media")], budget(1, 1, 0, 1), budget(3, 2, 0, 1));
 }
+
+#[test]
+fn a_container_and_one_that_waits_for_it() {
+    check("dependency", vec![spec(100), depending(spec(101), 100)], budget(1, 1, 0, 2), budget(2, 2, 0, 2));
+}
+
+#[test]
+fn a_container_and_its_clone() {
+    check("clone", vec![spec(100), cloned(spec(101), 100)], budget(1, 1, 0, 2), budget(2, 2, 0, 2));
+}
+
+#[test]
+fn a_container_its_clone_and_one_that_waits() {
+    let specs = vec![spec(100), cloned(spec(101), 100), depending(spec(102), 100)];
+    check("trio", specs, budget(0, 1, 0, 3), budget(1, 1, 0, 3));
+}
+
+#[test]
+fn one_container_and_people_at_the_host() {
+    check("meddled", vec![mounted(spec(100), "media")], budget(0, 1, 1, 1), budget(1, 2, 2, 1));
+}
