@@ -14,15 +14,16 @@ use phoenix::plan::Effect;
 use phoenix_journal::{Append, Digest};
 
 use super::host::{Harm, ScriptEnd};
-use super::node::{Fleet, Node, Op, Phase};
+use super::node::{Budget, Fleet, Node, Op, Phase};
 use super::search::{ALWAYS_ENDS, Violation};
 
 /// All that can be asked of a situation.
-pub(crate) fn of_situation(fleet: &Fleet, node: &Node) -> Result<(), Violation> {
+pub(crate) fn of_situation(fleet: &Fleet, node: &Node, given: Budget) -> Result<(), Violation> {
     invariant_host_is_unharmed(node)?;
     invariant_acknowledged_is_durable(node)?;
     if let Phase::Ended(engine, end) = &node.phase {
         invariant_ended_means_terminal_or_quarantined(fleet, engine)?;
+        invariant_crashes_alone_keep_nothing_from_its_end(node, *end, given)?;
         if *end == RunEnd::Done && !node.surprised {
             invariant_done_means_done(fleet, engine, node)?;
         }
@@ -143,6 +144,15 @@ fn invariant_ended_means_terminal_or_quarantined(fleet: &Fleet, engine: &Engine)
         }
     }
     Ok(())
+}
+
+/// Where nothing failed and nobody meddled, every run that is not killed ends well, whatever was killed before.
+fn invariant_crashes_alone_keep_nothing_from_its_end(node: &Node, end: RunEnd, given: Budget) -> Result<(), Violation> {
+    let harmless = node.left.failures == given.failures && node.left.meddlers == given.meddlers;
+    if end == RunEnd::Done || !harmless {
+        return Ok(());
+    }
+    Err(Violation::new("invariant_crashes_alone_keep_nothing_from_its_end", format!("the run ended {end:?}")))
 }
 
 /// A run that ended well left every container whole, ours, as its spec says, up, and with every script completed.

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use phoenix::driver::Lives;
 use phoenix::engine::Engine;
-use phoenix::ids::{Ctid, Step};
+use phoenix::ids::{Ctid, State, Step};
 use phoenix::machine::{Life, Past, Record, Standing};
 use phoenix::plan::{Action, Init, Intent, Reason};
 
@@ -20,7 +20,10 @@ pub(crate) fn print(node: &Node) -> String {
     let mut text = String::with_capacity(2048);
     match &node.phase {
         Phase::Running(engine) => print_engine(&mut text, engine),
-        Phase::Ended(_, end) => write!(text, "{end:?}\n").expect("memory"),
+        Phase::Ended(engine, end) => {
+            writeln!(text, "{end:?}").expect("memory");
+            print_engine(&mut text, engine);
+        }
         Phase::Down(_) => text.push_str("down\n"),
     }
     print_lives(&mut text, &node.lives(), node);
@@ -30,7 +33,9 @@ pub(crate) fn print(node: &Node) -> String {
     }
     writeln!(text, "settles {:?} wakes {:?}", node.settles.keys(), node.wakes).expect("memory");
     print_host(&mut text, node);
-    writeln!(text, "{:?} {}", node.left, node.surprised).expect("memory");
+    // What an invariant asks for, and nothing that follows.
+    let lost = node.told > node.journal.len();
+    writeln!(text, "{:?} {} {:?} {lost}", node.left, node.surprised, node.host.harm).expect("memory");
     text
 }
 
@@ -80,7 +85,7 @@ fn print_life(text: &mut String, ctid: Ctid, life: &Life, host: &Host) {
     let (state, held, ended, sources) = (life.state(), life.is_held(), life.is_ended(), life.sources().len());
     writeln!(text, "{ctid} {state} {standing} {held} {ended} own {own:?} map {finalized} init {init:?} {sources}").expect("memory");
     for (step, record) in life.records() {
-        print_record(text, step, record);
+        print_record(text, life.state(), step, record);
     }
     if let Some((_, _, intent)) = life.open() {
         text.push_str("open ");
@@ -88,10 +93,16 @@ fn print_life(text: &mut String, ctid: Ctid, life: &Life, host: &Host) {
     }
 }
 
-/// What a record still decides. Once a step is done, what came before matters only if it can be lost again.
-fn print_record(text: &mut String, step: &Step, record: &Record) {
+/// What a record still decides. Below `Volumed` nothing falls back: what led there is over, whatever is noted of it later.
+fn print_record(text: &mut String, state: State, step: &Step, record: &Record) {
     let Record { intents: _, repairs: _, failures, cut_off: _, done, leftover, past } = record;
-    let again = !done || step.is_volatile() || matches!(step, Step::HealthCheck(_) | Step::CloneHold | Step::CloneRelease);
+    let lasts = !(step.is_volatile() || matches!(step, Step::HealthCheck(_) | Step::CloneHold | Step::CloneRelease));
+    let over = into(step).is_some_and(|into| into <= state && into <= State::Volumed);
+    if over || (*done && lasts) {
+        write!(text, "{} over {leftover:?};", step.base()).expect("memory");
+        return;
+    }
+    // Why a step is taken again is written into its intent, and only scripts and marks are judged by it.
     let past = match past {
         Past::Untried => 'u',
         Past::Failed(_) => 'f',
@@ -99,8 +110,33 @@ fn print_record(text: &mut String, step: &Step, record: &Record) {
         Past::Lost => 'l',
         Past::Asked => 'a',
     };
-    let (failures, past) = if again { (*failures, past) } else { (0, '-') };
+    let past = if is_judged(step) { past } else { '-' };
     write!(text, "{} {done} {leftover:?} {failures} {past};", step.base()).expect("memory");
+}
+
+fn is_judged(step: &Step) -> bool {
+    step.is_script() || *step == Step::DefineMark
+}
+
+/// The state that a step leads into, for those below the last state that nothing falls back from.
+fn into(step: &Step) -> Option<State> {
+    Some(match step {
+        Step::DefineCreate | Step::DefineClone | Step::DefineMark => State::Defined,
+        Step::ConfigureSet => State::Configured,
+        Step::FinalizeStart | Step::FinalizeIdmap | Step::FinalizeStop => State::Finalized,
+        Step::VolumePrepare(_) | Step::VolumeAttach(_) => State::Volumed,
+        Step::VolumeDetach(_)
+        | Step::CloneHold
+        | Step::CloneRelease
+        | Step::RunStart
+        | Step::RunReady
+        | Step::FeatureApply(_)
+        | Step::ApplicationRun
+        | Step::HealthCheck(_)
+        | Step::AutostartSet
+        | Step::DownStop
+        | Step::DownDestroy => return None,
+    })
 }
 
 fn print_intent(text: &mut String, intent: &Intent, host: &Host) {
@@ -111,6 +147,7 @@ fn print_intent(text: &mut String, intent: &Intent, host: &Host) {
         Reason::Lost => 'l',
         Reason::Asked => 'a',
     };
+    let reason = if is_judged(&intent.step.step) { reason } else { '-' };
     let init = match &intent.action {
         Action::ReadIdmap { init } | Action::AwaitReady { init } | Action::RunScript { init } | Action::AskHealth { init } => {
             Some(same_init(init, host, intent.ctid))
