@@ -288,7 +288,7 @@ impl Engine {
         }
         Some(match &slot.phase {
             Phase::Over => Stand::Stuck(life.standing.clone()),
-            Phase::Resting => self.blocker(life).map_or(Stand::UnderWay, Stand::Blocked),
+            Phase::Resting => self.blocker(life).or_else(|| self.held_for(ctid)).map_or(Stand::UnderWay, Stand::Blocked),
             Phase::Idle | Phase::Beginning(_) | Phase::Acting | Phase::Settling | Phase::Recording | Phase::Pausing => Stand::UnderWay,
         })
     }

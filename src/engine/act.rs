@@ -7,6 +7,7 @@ use phoenix_journal::{Recorded, Seq};
 use crate::ids::{Ctid, Moment, Now, State, Step, StepId};
 use crate::machine::{
     Fact, Failure, FailureClass, Life, OutOfTurn, Outcome, Quarantine, QuarantineReason, Report, Standing, StepResult, Topic, Wait,
+    WaitKind,
 };
 use crate::manifest::OnInterrupt;
 use crate::plan::{Intent, Seen};
@@ -72,6 +73,14 @@ impl Engine {
             return;
         }
         slot.unknowns = 0;
+        if let Some(wait) = held_by_others(&report.result) {
+            let waiting = |life: &Life| Finding { topic: Topic::Standing, state: life.state(), standing: Standing::Waiting(wait) };
+            let finding = slot.life.as_ref().ok().map(waiting);
+            if let Some(finding) = finding {
+                self.note(ctid, finding, now, out);
+            }
+            return;
+        }
         self.conclude(ctid, report, true, now, out);
     }
 
@@ -141,6 +150,22 @@ impl Engine {
         out.put(Request::Record(Fact::Outcome(Box::new(outcome))));
         let wait = verdict.pause.map(|wait| self.orders.dice.jitter(wait));
         self.slot(ctid).pause = wait;
+    }
+}
+
+/// The wait for a lock that others hold beyond the deadline of a step in doubt. Its intent stays open: whoever holds the lock
+/// may be the writer that recorded it, stopped and about to act, and a result that it left could not be taken any more.
+fn held_by_others(result: &StepResult) -> Option<Wait> {
+    match result {
+        StepResult::Failed(Failure { class: FailureClass::Wait(wait), .. }) if wait.kind == WaitKind::Lock => Some(wait.clone()),
+        StepResult::Failed(_)
+        | StepResult::Done(_)
+        | StepResult::Absent
+        | StepResult::Partial { .. }
+        | StepResult::Foreign { .. }
+        | StepResult::Gone
+        | StepResult::Unknown { .. }
+        | StepResult::Interrupted => None,
     }
 }
 

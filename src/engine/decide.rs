@@ -155,6 +155,16 @@ impl Engine {
         }
     }
 
+    /// The clone for whose sake a held source stays down, if what became of the copy is not known yet.
+    pub(super) fn held_for(&self, source: Ctid) -> Option<Ctid> {
+        let is_in_doubt = |clone: Ctid| {
+            let Some(life) = self.life(clone) else { return false };
+            self.source_of(life) == Some(source) && life.open().is_some_and(|(_, _, intent)| intent.step.step == Step::DefineClone)
+        };
+        self.life(source).filter(|life| life.is_held())?;
+        self.dependents.get(&source).into_iter().flatten().copied().find(|&clone| is_in_doubt(clone))
+    }
+
     /// A clone that is to be made: its source must be `Done`, then held, and copied to one clone at a time.
     fn next_clone(&mut self, ctid: Ctid) -> Next {
         let Some(life) = self.life(ctid) else { return Next::Over };
