@@ -182,9 +182,7 @@ impl Host {
             Action::ReadIdmap { init } | Action::AwaitReady { init } | Action::AskHealth { init } | Action::RunScript { init } => {
                 self.not_ours(effect).or_else(|| lost(init))
             }
-            Action::Hold { .. } | Action::Stop { .. } => {
-                self.not_ours(effect).or_else(|| place.up.is_none().then(|| self.look(effect)))
-            }
+            Action::Hold { .. } | Action::Stop { .. } => self.not_ours(effect).or_else(|| place.up.is_none().then(|| self.look(effect))),
             Action::Configure | Action::Attach { .. } | Action::Detach { .. } | Action::SetAutostart => {
                 self.not_ours(effect).or_else(|| self.locked(effect.intent.ctid))
             }

@@ -129,6 +129,14 @@ pub(crate) fn invariant_journal_tells_what_the_engine_knows(node: &Node) -> Resu
     Err(Violation::new("invariant_journal_tells_what_the_engine_knows", format!("{differing:?}")))
 }
 
+/// As long as others hold the lock of a step in doubt, they may still be about to take it: nothing is said of it.
+pub(crate) fn invariant_what_others_hold_stays_in_doubt(node: &Node, ctid: Ctid) -> Result<(), Violation> {
+    if node.lives()[&ctid].as_ref().is_ok_and(|life| life.open().is_some()) {
+        return Ok(());
+    }
+    Err(Violation::new("invariant_what_others_hold_stays_in_doubt", format!("the step of {ctid} is closed")))
+}
+
 /// A run that has ended has brought each container where it should be, or says what keeps it.
 fn invariant_ended_means_terminal_or_quarantined(fleet: &Fleet, engine: &Engine) -> Result<(), Violation> {
     for &ctid in fleet.wanted.keys() {

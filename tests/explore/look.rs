@@ -26,13 +26,8 @@ impl Host {
     pub(crate) fn seen(&self, spec: &Spec, journal: JournalId) -> Option<Seen> {
         let guest = self.place(spec.ctid).guest.as_ref()?;
         let presence = if guest.half { Presence::HalfMade("half of it".to_owned()) } else { Presence::Whole };
-        let mark = |incarnation| Mark {
-            journal,
-            fleet: "fleet".parse().expect("a name"),
-            ctid: spec.ctid,
-            incarnation,
-            epoch: Epoch::new(1),
-        };
+        let mark =
+            |incarnation| Mark { journal, fleet: "fleet".parse().expect("a name"), ctid: spec.ctid, incarnation, epoch: Epoch::new(1) };
         let stranger = || Mark { journal: JournalId::from_bytes([0xee; 16]), ..mark(Incarnation::from_random([0xee; 16])) };
         let mark = guest.marked.then(|| guest.incarnation.map_or_else(stranger, mark));
         let mounts = spec.mounts.iter().filter(|mount| guest.attached.contains(&mount.at));
@@ -50,7 +45,11 @@ impl Host {
     pub(crate) fn settle(&self, effect: &Effect) -> StepResult {
         match &self.place(effect.intent.ctid).left {
             Some(left) if left.token == effect.intent.token && self.slip != Some(Slip::ForgetsResults) => {
-                if left.success { StepResult::Done(shown(effect, None)) } else { failed(FailureClass::Transient, "it ended with exit status 1") }
+                if left.success {
+                    StepResult::Done(shown(effect, None))
+                } else {
+                    failed(FailureClass::Transient, "it ended with exit status 1")
+                }
             }
             Some(_) | None => self.look(effect),
         }

@@ -6,11 +6,12 @@
 use std::rc::Rc;
 
 use phoenix::engine::Event;
-use phoenix::ids::Ctid;
-use phoenix::machine::{FailureClass, Report, StepResult};
+use phoenix::ids::{Ctid, Wall};
+use phoenix::machine::{FailureClass, Report, StepResult, Wait, WaitKind};
 use phoenix::plan::{Action, Effect};
 
 use super::host::{Extent, Guest, Left, ScriptEnd};
+use super::invariants;
 use super::look::failed;
 use super::node::{Cut, Fleet, Node, Op, Phase};
 use super::search::{Step, Violation};
@@ -211,6 +212,7 @@ fn answers(fleet: &Fleet, node: &Node) -> Vec<Step<Node>> {
         steps.push(settled(fleet, node, ctid, Answer::AsItIs));
         if node.left.failures > 0 {
             steps.push(settled(fleet, node, ctid, Answer::CannotTell));
+            steps.push(settled(fleet, node, ctid, Answer::HeldByOther));
             if !orphans(node, ctid).is_empty() {
                 steps.push(settled(fleet, node, ctid, Answer::OrphanFails));
             }
@@ -223,6 +225,8 @@ fn answers(fleet: &Fleet, node: &Node) -> Vec<Step<Node>> {
 enum Answer {
     AsItIs,
     CannotTell,
+    /// Another process, no child of ours, held a lock beyond the deadline.
+    HeldByOther,
     /// The child that was waited for failed.
     OrphanFails,
 }
@@ -237,17 +241,25 @@ fn settled(fleet: &Fleet, node: &Node, ctid: Ctid, answer: Answer) -> Step<Node>
         let op = next.ops.remove(&holder).expect("an orphan");
         match answer {
             Answer::OrphanFails => drop(fail(&mut next, &op.effect, Extent::Half)),
-            Answer::AsItIs | Answer::CannotTell => drop(end(&mut next, &op.effect, Extent::All)),
+            Answer::AsItIs | Answer::CannotTell | Answer::HeldByOther => drop(end(&mut next, &op.effect, Extent::All)),
         }
     }
     let result = match answer {
         Answer::CannotTell => StepResult::Unknown { why: "the host cannot tell".to_owned() },
+        Answer::HeldByOther => {
+            let wait = Wait { kind: WaitKind::Lock, name: "others".to_owned(), ctid: Some(ctid), pid: None, since: Wall(0) };
+            failed(FailureClass::Wait(wait), "others hold the lock")
+        }
         Answer::AsItIs | Answer::OrphanFails => next.host.settle(&doubt.effect),
     };
     next.host.note_held(&doubt.effect, &result);
     let seen = next.host.seen(fleet.spec(ctid), doubt.effect.mark.journal).map(Box::new);
     let what = format!("{} of {ctid} is looked for, {answer:?}: {}", doubt.effect.intent.step, result.name());
     let turned = next.turn(Event::Settled { ctid, report: Report::bare(result), seen }, &mut Vec::new());
+    let turned = turned.and_then(|()| match answer {
+        Answer::HeldByOther => invariants::invariant_what_others_hold_stays_in_doubt(&next, ctid),
+        Answer::AsItIs | Answer::CannotTell | Answer::OrphanFails => Ok(()),
+    });
     Step { what, is_sure: answer == Answer::AsItIs, next: turned.map(|()| next) }
 }
 

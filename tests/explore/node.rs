@@ -103,8 +103,7 @@ impl Node {
         let journal = Memory::new(&SCHEMA, JournalId::from_bytes([1; 16])).expect("the rows make rules");
         let phase = Phase::Down(Rc::default());
         let (ops, settles, wakes) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let node =
-            Self { phase, journal: Rc::new(journal), host, ops, settles, wakes, left, told: 0, surprised: false, before: None };
+        let node = Self { phase, journal: Rc::new(journal), host, ops, settles, wakes, left, told: 0, surprised: false, before: None };
         let mut fresh = 0;
         let incarnation = || {
             fresh += 1;

@@ -101,7 +101,8 @@ pub(crate) fn explore<M: Model>(model: &M) -> Result<Explored, Box<Found>> {
                 explored.ends += 1;
                 atlas.sites[here].is_end = true;
             } else if !steps.iter().any(|step| step.is_sure) {
-                let why = Violation::new(ALWAYS_ENDS, format!("nothing will happen any more, and it is not over:\n{}", model.print(&state)));
+                let why =
+                    Violation::new(ALWAYS_ENDS, format!("nothing will happen any more, and it is not over:\n{}", model.print(&state)));
                 return Err(atlas.found(here, None, why));
             }
             for Step { what, is_sure, next } in steps {

@@ -62,7 +62,7 @@ fn invariant_epochs_never_go_back(world: &World) -> Result<(), Violation> {
 
 /// What the journal calls done was done, and stays so.
 fn invariant_what_is_called_done_is_done(world: &World) -> Result<(), Violation> {
-    for entry in world.entries() {
+    for entry in world.entries.iter() {
         if let Body::Outcome { step, result, .. } = &entry.body
             && *result == DONE
             && !world.done.contains(&world::Step::of(step))

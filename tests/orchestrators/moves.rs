@@ -3,6 +3,8 @@
 //!
 //! Not here: what is allowed (`rules`).
 
+use std::rc::Rc;
+
 use phoenix_journal::Seq;
 
 use super::rules::{self, Broken, Next, Taken};
@@ -29,10 +31,13 @@ pub(crate) fn follow(world: &World, broken: Option<Broken>) -> Vec<Move<World>> 
         }
         if job.shim && matches!(job.child, Child::Ended | Child::Killed) {
             let success = job.child == Child::Ended;
-            moves.push(sure(format!("the shim of {seq} leaves its result"), Ok(changed(world, |next| rules::leave_result(next, seq, success)))));
+            moves.push(sure(
+                format!("the shim of {seq} leaves its result"),
+                Ok(changed(world, |next| rules::leave_result(next, seq, success))),
+            ));
         }
     }
-    for seq in world.mattering(&world.entries()).into_iter().filter(|seq| !world.overdue.contains(seq)) {
+    for seq in world.mattering(&world.entries).into_iter().filter(|seq| !world.overdue.contains(seq)) {
         moves.push(sure(format!("the deadline of {seq} passes"), Ok(changed(world, |next| next.overdue.extend([seq])))));
     }
     moves.extend(bad_luck(world));
@@ -70,8 +75,8 @@ fn steps_of(world: &World, who: Who, broken: Option<Broken>) -> Vec<Move<World>>
         }
         At::Locked(_) => {
             let epoch = rules::begin(&mut next);
-            let known = next.entries().len();
-            let waits = next.entries().last().is_some_and(|entry| entry.standing == "waiting");
+            let known = next.entries.len();
+            let waits = next.entries.last().is_some_and(|entry| entry.standing == "waiting");
             let at = At::Running { epoch, known, doing: Doing::Deciding };
             next.orchestrators.insert(who, at);
             // What waited is looked at again by each run.
@@ -138,7 +143,7 @@ impl Run {
     }
 
     fn decide(self, world: World) -> Vec<Move<World>> {
-        let entries = world.entries();
+        let entries = Rc::clone(&world.entries);
         let what = format!("{:?} decides", self.who);
         match rules::next(&entries[..self.known]) {
             Next::End => vec![sure(format!("{what} that nothing is left"), Ok(self.out(world)))],
@@ -155,7 +160,7 @@ impl Run {
     }
 
     fn intend(self, mut world: World, step: Step) -> Result<World, Violation> {
-        let entries = world.entries();
+        let entries = Rc::clone(&world.entries);
         let known = &entries[..self.known];
         let state = &known.last().expect("a declared container").state;
         let draft = intent(step, rules::attempts(known, step) + 1, state);
@@ -169,7 +174,7 @@ impl Run {
         if !rules::closes(verdict, self.broken) {
             return noted(world, self.who, self.epoch, "waiting", self.broken);
         }
-        let entries = world.entries();
+        let entries = Rc::clone(&world.entries);
         let known = &entries[..self.known];
         let state = &known.last().expect("a declared container").state;
         let draft = outcome(step, seq, rules::attempts(known, step), state, verdict);
@@ -187,7 +192,7 @@ impl Run {
 
     /// It knows what it has just recorded.
     fn knows(self, world: World, doing: Doing) -> World {
-        Self { known: world.entries().len(), ..self }.to(world, doing)
+        Self { known: world.entries.len(), ..self }.to(world, doing)
     }
 
     fn report(self, mut world: World, step: Step, seq: Seq, verdict: Verdict) -> World {
@@ -203,13 +208,13 @@ impl Run {
 
 /// The standing alone changes; a run that waits is over.
 fn noted(mut world: World, who: Who, epoch: u64, standing: &str, broken: Option<Broken>) -> Result<World, Violation> {
-    let state = world.entries().last().expect("a declared container").state.to_string();
+    let state = world.entries.last().expect("a declared container").state.to_string();
     let note = draft(&state, standing, phoenix_journal::Body::Note { topic: "standing".to_owned() });
     let recorded = rules::append(&mut world, epoch, note, broken)?;
     if recorded.is_none() || standing == "waiting" {
         gone(&mut world, who);
     } else {
-        let known = world.entries().len();
+        let known = world.entries.len();
         world.orchestrators.insert(who, At::Running { epoch, known, doing: Doing::Deciding });
     }
     Ok(world)

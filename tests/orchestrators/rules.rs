@@ -59,6 +59,7 @@ pub(crate) fn append(world: &mut World, epoch: u64, draft: Draft, broken: Option
     let verdict: Result<_, Refused> = verdicts.into_iter().next().expect("one verdict an entry");
     let recorded = verdict.map_err(|why| Violation::new("invariant_the_writer_is_never_refused", why.to_string()))?;
     Rc::make_mut(&mut world.epochs).push(epoch);
+    world.entries = Rc::new(world.journal.replay(None).expect("memory can be read"));
     Ok(Some(recorded.seq()))
 }
 

@@ -157,6 +157,8 @@ pub(crate) struct Budget {
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) journal: Rc<Memory>,
+    /// What it holds.
+    pub(crate) entries: Rc<Vec<Entry>>,
     /// The epoch of each entry, which the journal in memory takes from whoever wrote last.
     pub(crate) epochs: Rc<Vec<u64>>,
     /// Which lock file lies at the path.
@@ -180,6 +182,7 @@ impl World {
         let mut journal = Memory::new(&SCHEMA, JournalId::from_bytes([1; 16])).expect("the rows make rules");
         journal.begin(vec![draft("todo", "active", Body::Declare)]).expect("a first entry");
         Self {
+            entries: Rc::new(journal.replay(None).expect("memory can be read")),
             journal: Rc::new(journal),
             epochs: Rc::new(vec![1]),
             file: 1,
@@ -193,10 +196,6 @@ impl World {
             done: BTreeSet::new(),
             left,
         }
-    }
-
-    pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.journal.replay(None).expect("memory can be read")
     }
 
     /// The newest epoch.
@@ -214,19 +213,19 @@ impl World {
 
     /// Whether the journal says what became of an intent.
     pub(crate) fn is_closed(&self, seq: Seq) -> bool {
-        self.entries().iter().any(|entry| matches!(&entry.body, Body::Outcome { intent, .. } if *intent == seq))
+        self.entries.iter().any(|entry| matches!(&entry.body, Body::Outcome { intent, .. } if *intent == seq))
     }
 
     /// All that decides what follows. Of the history that is where it has come to, in the eyes of each; intents bear the
     /// number of their turn among those that still matter.
     pub(crate) fn print(&self) -> String {
-        let entries = self.entries();
+        let entries = &self.entries;
         let mut text = String::new();
         let view = |known: &[Entry]| {
             let last = known.last().expect("a declared container");
             format!("{} {} {:?}", last.state, last.standing, open_of(known))
         };
-        writeln!(text, "{}", view(&entries)).expect("memory");
+        writeln!(text, "{}", view(entries)).expect("memory");
         for (who, at) in &self.orchestrators {
             let place = |file: u32| (file == self.file, self.file_locks.get(&file));
             let at = match *at {
@@ -242,11 +241,11 @@ impl World {
         let World { lock, done, left, .. } = self;
         let ordered = self.epochs.is_sorted();
         writeln!(text, "{writers:?} {lock:?} {done:?} {left:?} {ordered} {}", self.has_succeeded()).expect("memory");
-        for seq in self.mattering(&entries) {
+        for seq in self.mattering(entries) {
             let (job, result, overdue) = (self.jobs.get(&seq), self.results.get(&seq), self.overdue.contains(&seq));
             writeln!(text, "{seq}: {job:?} {result:?} {overdue} {}", self.is_closed(seq)).expect("memory");
         }
-        self.renamed(&text, &entries)
+        self.renamed(&text, entries)
     }
 
     /// Whether a script has left a result that is a success.
@@ -277,7 +276,8 @@ impl World {
     fn renamed(&self, text: &str, entries: &[Entry]) -> String {
         let mut text = text.to_owned();
         for (place, seq) in self.mattering(entries).into_iter().enumerate() {
-            text = text.replace(&format!("Seq({})", seq.get()), &format!("#{place}")).replace(&format!("\n{seq}: "), &format!("\n#{place}: "));
+            text =
+                text.replace(&format!("Seq({})", seq.get()), &format!("#{place}")).replace(&format!("\n{seq}: "), &format!("\n#{place}: "));
         }
         text
     }
