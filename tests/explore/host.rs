@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use phoenix::ids::{Ctid, Incarnation, Step, Target, Token, VolumeName, Wall};
-use phoenix::machine::{FailureClass, StepResult, Wait, WaitKind};
+use phoenix::machine::{Evidence, FailureClass, StepResult, Wait, WaitKind};
 use phoenix::plan::{Action, Effect, Init, Reason};
 
 use super::look::{clone_source, failed, init_lost};
@@ -40,6 +40,7 @@ pub(crate) struct Left {
 
 /// What lies at an id.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations can be met")]
 pub(crate) struct Guest {
     /// The incarnation it was made for; nothing if others made it.
     pub(crate) incarnation: Option<Incarnation>,
@@ -157,12 +158,19 @@ impl Host {
 
     /// A source counts as held from when its hold is known to be done until its release is.
     pub(crate) fn note_held(&mut self, effect: &Effect, result: &StepResult) {
-        let done = matches!(result, StepResult::Done(_));
-        match &effect.intent.action {
-            Action::Hold { .. } if done => self.place_mut(effect.intent.ctid).held = true,
-            Action::Release if done => self.place_mut(effect.intent.ctid).held = false,
-            _ => {}
-        }
+        let held = match result {
+            StepResult::Done(Evidence::Held) => true,
+            StepResult::Done(Evidence::Released) => false,
+            StepResult::Done(_)
+            | StepResult::Failed(_)
+            | StepResult::Absent
+            | StepResult::Partial { .. }
+            | StepResult::Foreign { .. }
+            | StepResult::Gone
+            | StepResult::Unknown { .. }
+            | StepResult::Interrupted => return,
+        };
+        self.place_mut(effect.intent.ctid).held = held;
     }
 
     /// What the host looks at before it changes anything.

@@ -190,9 +190,14 @@ pub(crate) fn shown(effect: &Effect, init: Option<Init>) -> Evidence {
 
 fn prepared(volume: &Volume, idmap: &IdMap) -> Prepared {
     let source = Source { volume: volume.name.clone(), path: volume.source.clone(), device: 1, inode: 1 };
-    let host = |kind, inside| idmap.to_host(kind, inside).expect("an owner within the map");
-    let (host_uid, host_gid) = (host(IdKind::User, volume.owner.uid), host(IdKind::Group, volume.owner.gid));
-    Prepared { source, host_uid, host_gid, former: None, left_alone: Vec::new() }
+    let mapped = |kind, inside| idmap.to_host(kind, inside).expect("an owner within the map");
+    Prepared {
+        source,
+        host_uid: mapped(IdKind::User, volume.owner.uid),
+        host_gid: mapped(IdKind::Group, volume.owner.gid),
+        former: None,
+        left_alone: Vec::new(),
+    }
 }
 
 /// The container that an effect copies, or whose copy it puts right.

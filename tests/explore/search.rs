@@ -84,10 +84,10 @@ impl fmt::Display for Explored {
 pub(crate) const STATES_MAX: usize = 5_000_000;
 
 /// Visits everything that can be reached; the first violation ends it.
-pub(crate) fn explore<M: Model>(model: &M) -> Result<Explored, Box<Found>> {
+pub(crate) fn explore<M: Model>(model: &M) -> Result<Explored, Found> {
     let mut atlas = Atlas::default();
     let beginning = model.beginning();
-    let (root, _) = atlas.place(model.print(&beginning), None);
+    let (root, _) = atlas.place(&model.print(&beginning), None);
     model.check(&beginning).map_err(|violation| atlas.found(root, None, violation))?;
     let mut frontier = vec![(root, beginning)];
     let mut explored = Explored::default();
@@ -107,7 +107,7 @@ pub(crate) fn explore<M: Model>(model: &M) -> Result<Explored, Box<Found>> {
             }
             for Step { what, is_sure, next } in steps {
                 let next = next.map_err(|violation| atlas.found(here, Some(&what), violation))?;
-                let (there, is_new) = atlas.place(model.print(&next), Some((here, &what)));
+                let (there, is_new) = atlas.place(&model.print(&next), Some((here, &what)));
                 if is_sure {
                     atlas.connect(here, there);
                 }
@@ -149,7 +149,7 @@ struct Site {
 }
 
 impl Atlas {
-    fn place(&mut self, print: String, from: Option<(usize, &str)>) -> (usize, bool) {
+    fn place(&mut self, print: &str, from: Option<(usize, &str)>) -> (usize, bool) {
         let mut key = [0; 16];
         key.copy_from_slice(&Digest::of(print.as_bytes()).as_bytes()[..16]);
         let next = self.sites.len();
@@ -169,7 +169,7 @@ impl Atlas {
     }
 
     /// Takes away ends, then what leads only to what was taken away; what is left runs in circles or stands still.
-    fn check_that_all_ends(&mut self) -> Result<(), Box<Found>> {
+    fn check_that_all_ends(&mut self) -> Result<(), Found> {
         let mut ended: Vec<usize> = (0..self.sites.len()).filter(|&site| self.sites[site].is_end).collect();
         let mut taken = vec![false; self.sites.len()];
         while let Some(site) = ended.pop() {
@@ -189,7 +189,7 @@ impl Atlas {
         }
     }
 
-    fn found(&self, site: usize, last: Option<&str>, violation: Violation) -> Box<Found> {
+    fn found(&self, site: usize, last: Option<&str>, violation: Violation) -> Found {
         let mut path: Vec<String> = last.map(str::to_owned).into_iter().collect();
         let mut here = site;
         while let Some((from, what)) = &self.sites[here].from {
@@ -197,7 +197,7 @@ impl Atlas {
             here = *from;
         }
         path.reverse();
-        Box::new(Found { violation, path })
+        Found { violation, path }
     }
 }
 

@@ -118,17 +118,15 @@ impl Run {
                 one("has edited", Ok(self.report(next, Step::Edit, seq, Verdict::Done)))
             }
             Doing::Waiting(_, seq) if world.jobs[&seq].shim => Vec::new(),
-            Doing::Waiting(step, seq) => match world.results.get(&seq).copied() {
-                Some(success) => {
+            Doing::Waiting(step, seq) => {
+                if let Some(success) = world.results.get(&seq).copied() {
                     let verdict = if success { Verdict::Done } else { Verdict::Failed };
-                    one(&format!("is told {verdict:?}"), Ok(self.report(world, step, seq, verdict)))
+                    return one(&format!("is told {verdict:?}"), Ok(self.report(world, step, seq, verdict)));
                 }
-                None => {
-                    let mut next = self.to(world, Doing::Deciding);
-                    rules::let_go(&mut next, who);
-                    one("finds its shim gone", Ok(next))
-                }
-            },
+                let mut next = self.to(world, Doing::Deciding);
+                rules::let_go(&mut next, who);
+                one("finds its shim gone", Ok(next))
+            }
             Doing::Reporting(step, seq, verdict) => one(&format!("records {verdict:?}"), self.conclude(world, step, seq, verdict)),
             Doing::Settling(step, seq) => {
                 let mut next = world;
