@@ -312,6 +312,10 @@ impl Life {
                     self.hold_true(evidence);
                 }
             }
+            StepResult::Failed(failure) if failure.cuts_off(outcome.recovered) => {
+                record.cut_off += 1;
+                record.past = Past::CutOff;
+            }
             StepResult::Failed(failure) => {
                 record.failures += 1;
                 record.past = Past::Failed(failure.message.clone());

@@ -282,6 +282,12 @@ impl Failure {
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
         Self { class, message: message.into(), command: None, status: None, tail: String::new() }
     }
+
+    /// Whether it says no more than that the step was cut off: found by looking after a crash, that took the init along. It
+    /// counts as such, not as a failure of the step.
+    pub fn cuts_off(&self, recovered: bool) -> bool {
+        recovered && self.class == FailureClass::InitLost
+    }
 }
 
 /// What a failure means for the next attempt.
