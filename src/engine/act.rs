@@ -29,6 +29,11 @@ impl Engine {
     /// A lock that is held is waited for; the intent was not recorded, so nothing is in doubt.
     pub(super) fn busy(&mut self, ctid: Ctid, wait: Wait, now: &Now, out: &mut Outbox) {
         self.in_flight -= 1;
+        self.hold_off(ctid, wait, now, out);
+    }
+
+    /// Tries again when a moment has passed, or leaves it for this run when many have.
+    fn hold_off(&mut self, ctid: Ctid, wait: Wait, now: &Now, out: &mut Outbox) {
         let slot = self.slot(ctid);
         let since = slot.locked_since.get_or_insert_with(|| now.moment.clone());
         let given_up = since.after(limits::LOCK_WAIT_MAX).remaining(&now.moment).is_none_or(|left| left.is_zero());
@@ -62,8 +67,14 @@ impl Engine {
 
     pub(super) fn settled(&mut self, ctid: Ctid, report: Report, seen: Option<Box<Seen>>, now: &Now, out: &mut Outbox) {
         self.in_flight -= 1;
+        if let StepResult::Failed(Failure { class: FailureClass::Wait(wait @ Wait { kind: WaitKind::Lock, .. }), .. }) = report.result {
+            // It could not even be looked at: it stays in doubt. Its result may lie there already.
+            self.hold_off(ctid, wait, now, out);
+            return;
+        }
         let slot = self.slot(ctid);
         slot.wait = None;
+        slot.locked_since = None;
         slot.sight = Some(Sight { seen });
         if matches!(report.result, StepResult::Unknown { .. }) && slot.unknowns + 1 < limits::UNKNOWNS_MAX {
             slot.unknowns += 1;
@@ -73,14 +84,6 @@ impl Engine {
             return;
         }
         slot.unknowns = 0;
-        if let Some(wait) = held_by_others(&report.result) {
-            let waiting = |life: &Life| Finding { topic: Topic::Standing, state: life.state(), standing: Standing::Waiting(wait) };
-            let finding = slot.life.as_ref().ok().map(waiting);
-            if let Some(finding) = finding {
-                self.note(ctid, finding, now, out);
-            }
-            return;
-        }
         self.conclude(ctid, report, true, now, out);
     }
 
@@ -153,22 +156,6 @@ impl Engine {
     }
 }
 
-/// The wait for a lock that others hold beyond the deadline of a step in doubt. Its intent stays open: whoever holds the lock
-/// may be the writer that recorded it, stopped and about to act, and a result that it left could not be taken any more.
-fn held_by_others(result: &StepResult) -> Option<Wait> {
-    match result {
-        StepResult::Failed(Failure { class: FailureClass::Wait(wait), .. }) if wait.kind == WaitKind::Lock => Some(wait.clone()),
-        StepResult::Failed(_)
-        | StepResult::Done(_)
-        | StepResult::Absent
-        | StepResult::Partial { .. }
-        | StepResult::Foreign { .. }
-        | StepResult::Gone
-        | StepResult::Unknown { .. }
-        | StepResult::Interrupted => None,
-    }
-}
-
 /// What a result means for its container.
 struct Judgement {
     state: Option<State>,
@@ -227,11 +214,15 @@ fn judge_cut_off(life: &Life, intent: &Intent) -> Judgement {
 }
 
 fn judge_failure(life: &Life, step: &StepId, failure: &Failure) -> Judgement {
-    let failures = life.record(&step.step).failures + 1;
+    let record = life.record(&step.step);
+    let (failures, waits) = (record.failures + 1, record.waits + 1);
     let failed = || Judgement::stops(Standing::Failed { step: step.clone(), failure: Box::new(failure.clone()) });
     let exhausted = failures >= limits::failures_max(step, &failure.class, &life.spec);
     match &failure.class {
         FailureClass::Drift { claim, found } => Judgement::quarantined(QuarantineReason::Drift, format!("claim: {claim}; found: {found}")),
+        FailureClass::Wait(Wait { kind: WaitKind::Lock, .. }) if waits < limits::LOCK_WAITS_MAX => {
+            Judgement { pause: Some(limits::backoff(waits)), ..Judgement::goes_on() }
+        }
         FailureClass::Wait(wait) => Judgement::stops(Standing::Waiting(wait.clone())),
         FailureClass::MarkMissing => Judgement::quarantined(QuarantineReason::MarkMissing, failure.message.clone()),
         FailureClass::Undead => Judgement::quarantined(QuarantineReason::Undead, failure.message.clone()),

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use phoenix::engine::Event;
+use phoenix::engine::{Event, limits};
 use phoenix::ids::{Ctid, Wall};
 use phoenix::machine::{FailureClass, Report, StepResult, Wait, WaitKind};
 use phoenix::plan::{Action, Effect};
@@ -213,6 +213,11 @@ fn answers(fleet: &Fleet, node: &Node) -> Vec<Step<Node>> {
         if node.left.failures > 0 {
             steps.push(settled(fleet, node, ctid, Answer::CannotTell));
             steps.push(settled(fleet, node, ctid, Answer::HeldByOther));
+        }
+        if is_waited_for(node, ctid) {
+            steps.push(settled(fleet, node, ctid, Answer::HeldTooLong));
+        }
+        if node.left.failures > 0 {
             if !orphans(node, ctid).is_empty() {
                 steps.push(settled(fleet, node, ctid, Answer::OrphanFails));
             }
@@ -221,12 +226,19 @@ fn answers(fleet: &Fleet, node: &Node) -> Vec<Step<Node>> {
     steps
 }
 
+/// Whether others were found to hold a lock that a doubt about `ctid` needs.
+fn is_waited_for(node: &Node, ctid: Ctid) -> bool {
+    matches!(&node.phase, Phase::Running(engine) if engine.waiting_for(ctid).is_some())
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     AsItIs,
     CannotTell,
     /// Another process, no child of ours, held a lock beyond the deadline.
     HeldByOther,
+    /// It still does, and has been waited for as long as a run waits.
+    HeldTooLong,
     /// The child that was waited for failed.
     OrphanFails,
 }
@@ -234,19 +246,22 @@ enum Answer {
 fn settled(fleet: &Fleet, node: &Node, ctid: Ctid, answer: Answer) -> Step<Node> {
     let mut next = node.clone();
     let doubt = next.settles.remove(&ctid).expect("a step in doubt");
-    if answer != Answer::AsItIs {
+    // That others hold the lock is paid for once.
+    if !matches!(answer, Answer::AsItIs | Answer::HeldTooLong) {
         next.left.failures -= 1;
     }
     for holder in orphans(node, ctid) {
         let op = next.ops.remove(&holder).expect("an orphan");
         match answer {
             Answer::OrphanFails => drop(fail(&mut next, &op.effect, Extent::Half)),
-            Answer::AsItIs | Answer::CannotTell | Answer::HeldByOther => drop(end(&mut next, &op.effect, Extent::All)),
+            Answer::AsItIs | Answer::CannotTell | Answer::HeldByOther | Answer::HeldTooLong => {
+                drop(end(&mut next, &op.effect, Extent::All))
+            }
         }
     }
     let result = match answer {
         Answer::CannotTell => StepResult::Unknown { why: "the host cannot tell".to_owned() },
-        Answer::HeldByOther => {
+        Answer::HeldByOther | Answer::HeldTooLong => {
             let wait = Wait { kind: WaitKind::Lock, name: "others".to_owned(), ctid: Some(ctid), pid: None, since: Wall(0) };
             failed(FailureClass::Wait(wait), "others hold the lock")
         }
@@ -255,9 +270,13 @@ fn settled(fleet: &Fleet, node: &Node, ctid: Ctid, answer: Answer) -> Step<Node>
     next.host.note_held(&doubt.effect, &result);
     let seen = next.host.seen(fleet.spec(ctid), doubt.effect.mark.journal).map(Box::new);
     let what = format!("{} of {ctid} is looked for, {answer:?}: {}", doubt.effect.intent.step, result.name());
-    let turned = next.turn(Event::Settled { ctid, report: Report::bare(result), seen }, &mut Vec::new());
+    let mut now = next.now();
+    if answer == Answer::HeldTooLong {
+        now.moment = now.moment.after(limits::LOCK_WAIT_MAX);
+    }
+    let turned = next.turn_at(Event::Settled { ctid, report: Report::bare(result), seen }, &now, &mut Vec::new());
     let turned = turned.and_then(|()| match answer {
-        Answer::HeldByOther => invariants::invariant_what_others_hold_stays_in_doubt(&next, ctid),
+        Answer::HeldByOther | Answer::HeldTooLong => invariants::invariant_what_others_hold_stays_in_doubt(&next, ctid),
         Answer::AsItIs | Answer::CannotTell | Answer::OrphanFails => Ok(()),
     });
     Step { what, is_sure: answer == Answer::AsItIs, next: turned.map(|()| next) }

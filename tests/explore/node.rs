@@ -155,19 +155,23 @@ impl Node {
     /// One turn of the loop: everything that follows from an event. Puts what a crash would leave after each of its
     /// transactions but the last into `cuts`.
     pub(crate) fn turn(&mut self, event: Event, cuts: &mut Vec<Cut>) -> Result<(), Violation> {
+        self.turn_at(event, &self.now(), cuts)
+    }
+
+    /// As [`Self::turn`], at a time of its own.
+    pub(crate) fn turn_at(&mut self, event: Event, now: &Now, cuts: &mut Vec<Cut>) -> Result<(), Violation> {
         let Phase::Running(mut engine) = std::mem::replace(&mut self.phase, Phase::Down(Rc::default())) else {
             unreachable!("only a run has turns")
         };
         if self.host.slip == Some(super::slips::Slip::LosesCommits) {
             self.before = Some(Cut { journal: Rc::clone(&self.journal), lives: lives_of(&engine) });
         }
-        let now = self.now();
         let (mut outbox, mut begun) = (Outbox::default(), BTreeMap::new());
-        engine.handle(event, &now, &mut outbox);
+        engine.handle(event, now, &mut outbox);
         while !outbox.is_empty() {
             let before = self.journal.len();
             for event in self.serve(&engine, &mut outbox, &mut begun)? {
-                engine.handle(event, &now, &mut outbox);
+                engine.handle(event, now, &mut outbox);
             }
             if self.journal.len() > before && !outbox.is_empty() {
                 cuts.push(Cut { journal: Rc::clone(&self.journal), lives: lives_of(&engine) });

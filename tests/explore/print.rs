@@ -83,7 +83,9 @@ fn print_life(text: &mut String, ctid: Ctid, life: &Life, host: &Host) {
     let finalized = life.proofs().finalization().is_some();
     let init = life.init().map(|init| same_init(init, host, ctid));
     let (state, held, ended, sources) = (life.state(), life.is_held(), life.is_ended(), life.sources().len());
-    writeln!(text, "{ctid} {state} {standing} {held} {ended} own {own:?} map {finalized} init {init:?} {sources}").expect("memory");
+    let remark = life.is_remark_asked();
+    writeln!(text, "{ctid} {state} {standing} {held} {remark} {ended} own {own:?} map {finalized} init {init:?} {sources}")
+        .expect("memory");
     for (step, record) in life.records() {
         print_record(text, life.state(), step, record);
     }
@@ -95,7 +97,7 @@ fn print_life(text: &mut String, ctid: Ctid, life: &Life, host: &Host) {
 
 /// What a record still decides. Below `Volumed` nothing falls back: what led there is over, whatever is noted of it later.
 fn print_record(text: &mut String, state: State, step: &Step, record: &Record) {
-    let Record { intents: _, repairs: _, failures, cut_off: _, done, leftover, past } = record;
+    let Record { intents: _, repairs: _, failures, waits, cut_off: _, done, leftover, past } = record;
     let lasts = !(step.is_volatile() || matches!(step, Step::HealthCheck(_) | Step::CloneHold | Step::CloneRelease));
     let over = into(step).is_some_and(|into| into <= state && into <= State::Volumed);
     if over || (*done && lasts) {
@@ -111,7 +113,7 @@ fn print_record(text: &mut String, state: State, step: &Step, record: &Record) {
         Past::Asked => 'a',
     };
     let past = if is_judged(step) { past } else { '-' };
-    write!(text, "{} {done} {leftover:?} {failures} {past};", step.base()).expect("memory");
+    write!(text, "{} {done} {leftover:?} {failures} {waits} {past};", step.base()).expect("memory");
 }
 
 fn is_judged(step: &Step) -> bool {
