@@ -217,10 +217,8 @@ fn answers(fleet: &Fleet, node: &Node) -> Vec<Step<Node>> {
         if is_waited_for(node, ctid) {
             steps.push(settled(fleet, node, ctid, Answer::HeldTooLong));
         }
-        if node.left.failures > 0 {
-            if !orphans(node, ctid).is_empty() {
-                steps.push(settled(fleet, node, ctid, Answer::OrphanFails));
-            }
+        if node.left.failures > 0 && !orphans(node, ctid).is_empty() {
+            steps.push(settled(fleet, node, ctid, Answer::OrphanFails));
         }
     }
     steps
@@ -255,7 +253,7 @@ fn settled(fleet: &Fleet, node: &Node, ctid: Ctid, answer: Answer) -> Step<Node>
         match answer {
             Answer::OrphanFails => drop(fail(&mut next, &op.effect, Extent::Half)),
             Answer::AsItIs | Answer::CannotTell | Answer::HeldByOther | Answer::HeldTooLong => {
-                drop(end(&mut next, &op.effect, Extent::All))
+                drop(end(&mut next, &op.effect, Extent::All));
             }
         }
     }
