@@ -27,6 +27,7 @@ mod place;
 mod reader;
 mod recorded;
 mod reserve;
+mod sabotage;
 mod schema;
 mod sql;
 mod tables;
@@ -45,6 +46,8 @@ pub use memory::Memory;
 pub use open::{Binding, WriterInfo};
 pub use reader::{EpochRow, Glance, GlanceStep, Overview, Reader};
 pub use recorded::{Part, Record, Recorded, Replay};
+#[doc(hidden)]
+pub use sabotage::sabotaged;
 pub use schema::{Machine, Schema};
 pub use verify::{Finding, Report, verify};
 pub use writer::Writer;

@@ -55,6 +55,9 @@ pub(crate) fn configure_writer(conn: &Connection, path: &Path) -> Result<(), Jou
     set(conn, path, "synchronous", "EXTRA", "3")?;
     set(conn, path, "journal_mode", "WAL", "wal")?;
     set(conn, path, "synchronous", "EXTRA", "3")?;
+    if crate::sabotaged("commits_are_not_synced") {
+        set(conn, path, "synchronous", "OFF", "0")?;
+    }
     set(conn, path, "mmap_size", "0", "0")?;
     // The writer makes checkpoints itself: those that SQLite makes by itself hide their errors.
     set(conn, path, "wal_autocheckpoint", "0", "0")?;

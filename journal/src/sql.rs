@@ -23,7 +23,20 @@ const SEALED: [&str; 6] = ["meta", "machine_states", "machine_edges", "machine_n
 /// Makes tables and guards in an empty database. The seals come last ([`seal`]), after the rows they protect.
 pub(crate) fn install(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
-    conn.execute_batch(GUARDS)
+    conn.execute_batch(GUARDS)?;
+    if crate::sabotaged("no_guard_entries_insert") {
+        conn.execute_batch("DROP TRIGGER entries_insert")?;
+    }
+    if crate::sabotaged("no_guard_entries_update") {
+        conn.execute_batch("DROP TRIGGER entries_update")?;
+    }
+    if crate::sabotaged("no_guard_streams_insert") {
+        conn.execute_batch("DROP TRIGGER streams_insert")?;
+    }
+    if crate::sabotaged("no_guard_streams_update") {
+        conn.execute_batch("DROP TRIGGER streams_update")?;
+    }
+    Ok(())
 }
 
 /// From here on, what is written once cannot be written again.

@@ -172,7 +172,11 @@ impl Writer {
             }
             verdicts.push(verdict);
         }
-        transaction.commit().map_err(tables.fail("commit"))?;
+        if crate::sabotaged("acknowledged_without_commit") && mode == Mode::All && drafts.len() == 1 {
+            transaction.rollback().map_err(tables.fail("commit"))?;
+        } else {
+            transaction.commit().map_err(tables.fail("commit"))?;
+        }
         (*tail, *began) = (end, Some((epoch, id)));
         Ok(verdicts)
     }

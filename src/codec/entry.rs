@@ -145,7 +145,9 @@ pub(super) fn read(row: &Row) -> Result<Fact, CodecError> {
         PageRead::RunOpened(Read(opened)) => Fact::RunOpened(opened),
         PageRead::RunClosed(Read(closed)) => Fact::RunClosed(closed),
     };
-    agree(row, &draft_fact(&fact))?;
+    if !phoenix_journal::sabotaged("columns_are_not_compared") {
+        agree(row, &draft_fact(&fact))?;
+    }
     Ok(fact)
 }
 

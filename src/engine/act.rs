@@ -84,6 +84,8 @@ impl Engine {
             return;
         }
         slot.unknowns = 0;
+        let blind = phoenix_journal::sabotaged("doubts_are_not_looked_at");
+        let report = if blind { Report::bare(StepResult::Absent) } else { report };
         self.conclude(ctid, report, true, now, out);
     }
 
@@ -206,7 +208,7 @@ fn judge(life: &Life, intent: &Intent, result: &StepResult) -> Judgement {
 
 fn judge_cut_off(life: &Life, intent: &Intent) -> Judgement {
     let cut_off = life.record(&intent.step.step).cut_off + 1;
-    if cut_off < limits::CUT_OFFS_MAX {
+    if cut_off < limits::CUT_OFFS_MAX || phoenix_journal::sabotaged("cut_off_attempts_are_not_counted") {
         return Judgement::goes_on();
     }
     Judgement::quarantined(QuarantineReason::Budget, format!("{} was cut off {cut_off} times", intent.step))
