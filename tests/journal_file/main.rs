@@ -13,6 +13,7 @@ mod resume;
 mod cuts;
 mod faults;
 mod flips;
+mod golden;
 mod lies;
 mod place;
 mod power;

@@ -54,17 +54,36 @@ pub(crate) struct History {
 impl History {
     /// The smallest fleet with a dependency, a clone, a shared directory, scripts and an application.
     pub(crate) fn of_the_pair() -> Self {
+        let (history, end) = Self::of(WorldOptions::seeded(SEED));
+        assert_eq!(end, RunEnd::Done);
+        history
+    }
+
+    /// The same fleet on another host, however its run ends.
+    pub(crate) fn of(options: WorldOptions) -> (Self, RunEnd) {
         let dir = crate::image::directory();
         let path = dir.path().join("journal.db");
-        let world = made(&path, World::new(WorldOptions::seeded(SEED)));
+        let world = made(&path, World::new(options));
         let writer = Writer::open(&path, &SCHEMA, info()).expect("a new journal");
-        let played = play(writer, world, &wanted(pair()));
+        Self::copied(&path, play(writer, world, &wanted(pair())))
+    }
+
+    /// `resume` or `down` after it, as a history of its own; `change` is done to the world before.
+    pub(crate) fn then(self, command: RunCommand, change: impl FnOnce(&mut World)) -> (Self, RunEnd) {
+        let laid = self.image.lay();
+        let mut world = self.world;
+        change(&mut world);
+        // What is in the log goes into the main file first.
+        drop(Writer::open(&laid.path, &SCHEMA, info()).expect("a journal"));
+        let writer = Writer::open(&laid.path, &SCHEMA, info()).expect("a journal");
+        Self::copied(&laid.path, play_on(writer, world, &wanted(pair()), command))
+    }
+
+    /// As after SIGKILL: copied while it is open.
+    fn copied(path: &Path, played: Played) -> (Self, RunEnd) {
         let (end, _open) = played.end.expect("a run");
-        assert_eq!(end, RunEnd::Done);
-        // As after SIGKILL: copied while it is open.
-        let image = Image::of(&path);
         let whole = played.world.fingerprint();
-        Self { moments: played.moments, world: played.world, image, whole }
+        (Self { moments: played.moments, world: played.world, image: Image::of(path), whole }, end)
     }
 
     /// The world as it was when the entry after `last` was being written.
@@ -107,11 +126,18 @@ pub(crate) fn play(writer: Writer, world: World, wanted: &BTreeMap<Ctid, Wanted>
     play_marking(writer, world, wanted, &|| 0)
 }
 
+/// `resume` or `down` of what the journal knows.
+pub(crate) fn play_on(writer: Writer, world: World, wanted: &BTreeMap<Ctid, Wanted>, command: RunCommand) -> Played {
+    let mut show = Show::new(world, &|| 0);
+    let end = show.run(writer, wanted, command);
+    show.played(end)
+}
+
 /// The same, with a mark for the end of each moment.
 pub(crate) fn play_marking(writer: Writer, world: World, wanted: &BTreeMap<Ctid, Wanted>, mark: &dyn Fn() -> usize) -> Played {
-    let mut show = Show { world, moments: Vec::new(), mark, marks: Vec::new(), ops: BTreeMap::new(), timers: BTreeSet::new() };
-    let end = show.run(writer, wanted);
-    Played { moments: show.moments, marks: show.marks, world: show.world, end }
+    let mut show = Show::new(world, mark);
+    let end = show.run(writer, wanted, RunCommand::Up);
+    show.played(end)
 }
 
 struct Show<'a> {
@@ -123,8 +149,16 @@ struct Show<'a> {
     timers: BTreeSet<(u64, Ctid)>,
 }
 
-impl Show<'_> {
-    fn run(&mut self, mut writer: Writer, wanted: &BTreeMap<Ctid, Wanted>) -> Result<(RunEnd, Writer), JournalError> {
+impl<'a> Show<'a> {
+    fn new(world: World, mark: &'a dyn Fn() -> usize) -> Self {
+        Self { world, moments: Vec::new(), mark, marks: Vec::new(), ops: BTreeMap::new(), timers: BTreeSet::new() }
+    }
+
+    fn played(self, end: Result<(RunEnd, Writer), JournalError>) -> Played {
+        Played { moments: self.moments, marks: self.marks, world: self.world, end }
+    }
+
+    fn run(&mut self, mut writer: Writer, wanted: &BTreeMap<Ctid, Wanted>, command: RunCommand) -> Result<(RunEnd, Writer), JournalError> {
         let mut seed = *b"journal under te";
         // A second run of one journal has other ids than the first.
         seed[..8].copy_from_slice(&last(&writer)?.to_be_bytes());
@@ -132,10 +166,13 @@ impl Show<'_> {
         let run = RunId::from_random(dice.bytes());
         let now = self.world.now();
         let account = Account::of(writer.replay(None)?);
-        let facts = opening_up(run, &fleet(), wanted, &account.lives, || Incarnation::from_random(dice.bytes()), now.wall)
-            .expect("a fleet that goes with its journal");
+        let facts = match command {
+            RunCommand::Up => opening_up(run, &fleet(), wanted, &account.lives, || Incarnation::from_random(dice.bytes()), now.wall)
+                .expect("a fleet that goes with its journal"),
+            RunCommand::Resume | RunCommand::Down | RunCommand::Retry => Vec::new(),
+        };
         let containers = wanted.keys().map(|&ctid| (ctid, fleet())).collect();
-        let opened = run_opened(run, RunCommand::Up, containers, JOBS, now.wall);
+        let opened = run_opened(run, command, containers, JOBS, now.wall);
         let first: Vec<Line> = std::iter::once(opened).chain(facts).map(Line::Fact).collect();
         let from = last(&writer)?;
         let before = self.world.clone();
@@ -144,8 +181,8 @@ impl Show<'_> {
         let lives = Account::of(writer.replay(None)?).lives;
         let observation = self.world.observe(&wanted.keys().copied().collect::<Vec<_>>());
         let (epoch, _) = writer.epoch().expect("it has begun");
-        let orders =
-            Orders { run, goal: Goal::Up, journal: writer.journal(), epoch, jobs: JOBS, verify: false, dice: Dice::new(dice.bytes()) };
+        let goal = if command == RunCommand::Down { Goal::Down } else { Goal::Up };
+        let orders = Orders { run, goal, journal: writer.journal(), epoch, jobs: JOBS, verify: false, dice: Dice::new(dice.bytes()) };
         let lives = lives.into_iter().map(|(ctid, life)| (ctid, life.map(|life| with_texts(life, wanted)))).collect();
         let engine = Engine::new(orders, lives, observation);
         let (end, mut writer) = self.turns(writer, engine)?;
