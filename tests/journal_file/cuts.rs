@@ -4,13 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use phoenix::host::sim::Survivors;
 use phoenix::journal::SCHEMA;
 use phoenix_journal::Reader;
 
 use crate::image::{FRAME, FRAME_HEADER, LOG_HEADER};
 use crate::record::{History, pair};
-use crate::resume::check_comes_up;
+use crate::resume::{check_comes_up, crashed};
 
 #[test]
 fn a_cut_log_gives_exactly_the_committed_prefix_and_the_fleet_comes_up() {
@@ -25,12 +24,7 @@ fn a_cut_log_gives_exactly_the_committed_prefix_and_the_fleet_comes_up() {
         let last = last(&laid.path);
         let known = *prefixes.entry(commits).or_insert(last);
         assert_eq!(known, last, "a log cut at byte {cut} gives another prefix than one cut after the same {commits} groups");
-        let mut world = history.world_after(last).clone();
-        if images % 2 == 0 {
-            world.crash_host()
-        } else {
-            world.crash_process(Survivors::Shims)
-        }
+        let world = crashed(history.world_after(last), images);
         check_comes_up(&laid, world, &pair(), &history.whole, &format!("cut at byte {cut}, after entry {last}"));
         images += 1;
     }

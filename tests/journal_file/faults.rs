@@ -3,7 +3,7 @@
 //! What is tested is the writer's part; the process is taken to die with the error, as it does, and to be started again on a
 //! disk that is well. Not here: a real full file system (`place`).
 
-use phoenix::host::sim::{Fingerprint, Survivors, World, WorldOptions};
+use phoenix::host::sim::{Fingerprint, World, WorldOptions};
 use phoenix::journal::SCHEMA;
 use phoenix::machine::RunEnd;
 use phoenix::manifest::Spec;
@@ -13,7 +13,7 @@ use phoenix_test_vfs::{Fault, Kind, Lasts, Watched, watch};
 use crate::fleets::{mounted, spec, wanted};
 use crate::image::directory;
 use crate::record::{Played, info, made, play};
-use crate::resume::{check_whole, take_up};
+use crate::resume::{chain, check_whole, crashed, take_up};
 
 #[test]
 fn whichever_call_the_disk_breaks_the_fleet_comes_up_afterwards() {
@@ -87,18 +87,14 @@ fn check_every_call(fault: Fault) -> Vec<Kind> {
 #[track_caller]
 fn check_call(number: u64, fault: Fault, lasts: Lasts, whole: &Fingerprint) -> (Vec<Kind>, bool) {
     let what = format!("{fault:?} {lasts:?} at call {number}");
-    let mut cut = Cut::at(Some((number, fault, lasts)));
+    let cut = Cut::at(Some((number, fault, lasts)));
     if let Some(error) = &cut.error {
         check_error(error, fault, &what);
     }
     cut.watched.heal();
-    if number % 2 == 0 {
-        cut.world.crash_host()
-    } else {
-        cut.world.crash_process(Survivors::Shims)
-    }
-    let (finished, world) = take_up(&cut.dir.path().join("journal.db"), cut.world, &solo())
-        .unwrap_or_else(|error| panic!("{what}: {}", crate::resume::chain(&error)));
+    let world = crashed(&cut.world, usize::try_from(number).unwrap_or(0));
+    let (finished, world) =
+        take_up(&cut.dir.path().join("journal.db"), world, &solo()).unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
     check_whole(&finished, &world, whole, &what);
     (cut.watched.hit(), cut.error.is_some())
 }

@@ -13,7 +13,7 @@ use phoenix_journal::Body;
 use crate::fleets::ctid;
 use crate::image::{FRAME, Image};
 use crate::record::{History, pair};
-use crate::resume::{Became, became, chain, check_converged, check_innocent};
+use crate::resume::{Became, became, chain, check_converged, check_innocent, crashed};
 
 #[test]
 fn a_run_whose_journal_lost_its_end_converges_and_repeats_only_what_was_lost() {
@@ -24,12 +24,7 @@ fn a_run_whose_journal_lost_its_end_converges_and_repeats_only_what_was_lost() {
         let image = history.image.cut(*end);
         for ahead in [3, 9, ends.len()] {
             let moment = history.moments.get(commits + ahead);
-            let mut world = moment.map_or(&history.world, |moment| &moment.world).clone();
-            if (commits + ahead) % 2 == 0 {
-                world.crash_host()
-            } else {
-                world.crash_process(Survivors::Shims)
-            }
+            let world = crashed(moment.map_or(&history.world, |moment| &moment.world), commits + ahead);
             repeated += check_goes_on(&history, &image, world, &format!("{commits} groups left, the world {ahead} ahead"));
         }
     }

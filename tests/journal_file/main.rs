@@ -4,6 +4,8 @@
 //! nothing had happened, or the file is refused with what is wrong and what to do, and left as it was. Not here: what the
 //! journal crate promises without an orchestrator (`journal/tests`).
 
+#![allow(clippy::doc_markdown, reason = "SQLite is a name, not code")]
+
 #[path = "../fleets/mod.rs"]
 mod fleets;
 mod image;

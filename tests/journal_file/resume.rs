@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use phoenix::driver::{Channel, Finished, RunError, Silent, Site, look, resume, up};
-use phoenix::host::sim::{Fingerprint, Flow, Sim, World};
+use phoenix::host::sim::{Fingerprint, Flow, Sim, Survivors, World};
 use phoenix::machine::RunEnd;
 use phoenix::manifest::Spec;
 
@@ -44,6 +44,17 @@ pub(crate) fn on(sim: &Sim, path: &Path, specs: &[Spec]) -> Result<Finished, Run
     Ok(finished.expect("a fleet has containers"))
 }
 
+/// The world after a crash: of the host and of Phoenix alone in turn.
+pub(crate) fn crashed(world: &World, number: usize) -> World {
+    let mut world = world.clone();
+    if number.is_multiple_of(2) {
+        world.crash_host();
+    } else {
+        world.crash_process(Survivors::Shims);
+    }
+    world
+}
+
 /// Takes an image up; a panic, and a refusal that changed a file, fail the test.
 #[track_caller]
 pub(crate) fn became(laid: &Laid, world: World, specs: &[Spec], what: &str) -> Became {
@@ -54,7 +65,7 @@ pub(crate) fn became(laid: &Laid, world: World, specs: &[Spec], what: &str) -> B
             assert!(before == Image::of(&laid.path), "{what}: refused, and the files were changed: {}", chain(&error));
             Became::Refused(error)
         }
-        Err(_) => panic!("{what}: a panic"),
+        Err(panic) => panic!("{what}: a panic: {:?}", panic.downcast_ref::<String>()),
     }
 }
 

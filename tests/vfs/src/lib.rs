@@ -7,6 +7,8 @@
 //!
 //! Not here: opinions about what should survive (the tests), and files that SQLite does not open (locks, reserves).
 
+#![allow(clippy::doc_markdown, reason = "SQLite is a name, not code")]
+
 mod disk;
 mod file;
 mod register;

@@ -179,8 +179,8 @@ impl Seen {
             Lasts::Once => number == planned.number,
             Lasts::ForGood => number >= planned.number,
         };
-        let spared = planned.fault == Fault::Full && kind != Kind::Write;
-        if !due || spared {
+        let passes = planned.fault == Fault::Full && kind != Kind::Write;
+        if !due || passes {
             return None;
         }
         shared.hit.push(kind);
