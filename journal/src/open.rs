@@ -143,7 +143,7 @@ pub(crate) fn check_texts(conn: &Connection, path: &Path) -> Result<(), JournalE
     let fail = |source| JournalError::of_sqlite("read the tables", path, source);
     let (found, wanted) = (sql::texts(conn).map_err(fail)?, sql::expected_texts().map_err(fail)?);
     let damaged = |what| Err(JournalError::Damaged { path: path.to_owned(), what, source: None });
-    for (name, text) in &wanted {
+    for (name, text) in wanted {
         match found.get(name) {
             Some(there) if there == text => {}
             Some(_) => return damaged(format!("the table or guard `{name}` was changed")),

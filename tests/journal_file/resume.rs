@@ -102,6 +102,12 @@ pub(crate) fn check_innocent(world: &World, what: &str) {
     }
 }
 
+/// How many of a kind are tried at each place: all that are thought of, if `PHOENIX_TEST_THOROUGH` is set, which takes some ten
+/// minutes for the whole binary.
+pub(crate) fn tries(usually: usize, thoroughly: usize) -> usize {
+    if std::env::var_os("PHOENIX_TEST_THOROUGH").is_some() { thoroughly } else { usually }
+}
+
 /// An error with its causes, as a person sees it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
