@@ -21,6 +21,7 @@ mod error;
 mod ids;
 mod ledger;
 mod lock;
+mod log;
 mod memory;
 mod open;
 mod place;

@@ -4,6 +4,7 @@
 //! a guard that somebody dropped would otherwise be missed by nobody. Not here: reading and writing entries.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use rusqlite::Connection;
 
@@ -69,12 +70,17 @@ pub(crate) fn texts(conn: &Connection) -> rusqlite::Result<BTreeMap<String, Stri
     rows.collect()
 }
 
-/// The texts that a journal of this layout has.
-pub(crate) fn expected_texts() -> rusqlite::Result<BTreeMap<String, String>> {
+/// The texts that a journal of this layout has; SQLite is asked once for how it keeps them.
+pub(crate) fn expected_texts() -> rusqlite::Result<&'static BTreeMap<String, String>> {
+    static TEXTS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    if let Some(texts) = TEXTS.get() {
+        return Ok(texts);
+    }
     let conn = Connection::open_in_memory()?;
     install(&conn)?;
     seal(&conn)?;
-    texts(&conn)
+    let texts = texts(&conn)?;
+    Ok(TEXTS.get_or_init(|| texts))
 }
 
 /// Writes the user's rows into unsealed tables; rows that are there already stay.
