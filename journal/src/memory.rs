@@ -69,6 +69,11 @@ impl Memory {
         self.entries.is_empty()
     }
 
+    /// The entries from the one with this index (from 0) on, in order.
+    pub fn since(&self, index: usize) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().skip(index).map(|entry| &**entry)
+    }
+
     /// As [`Writer::cache_put`](crate::Writer::cache_put).
     pub fn cache_put(&mut self, key: &str, value: &str) {
         self.cache.insert(key.to_owned(), value.to_owned());
@@ -129,8 +134,7 @@ impl Append for Memory {
 
     fn append_group<T: Record>(&mut self, batch: Vec<T>) -> Result<Vec<Result<Recorded<T>, Refused>>, JournalError> {
         let (epoch, _) = self.epoch().ok_or(JournalError::NoEpoch)?;
-        let nothing_settles = !batch.is_empty() && batch.iter().all(|value| begins_something(&value.draft().body));
-        if self.full && nothing_settles {
+        if self.full && !batch.is_empty() && batch.iter().all(|value| begins_something(&value.draft().body)) {
             return Err(JournalError::Full { source: None });
         }
         Ok(self.append_all(epoch, batch))
