@@ -88,7 +88,7 @@ impl Stage {
 
     /// What the journal says now.
     pub fn account(&self) -> Result<Account, StageError> {
-        Ok(Account::of(self.journal.replay(None)?))
+        Ok(Account::of_memory(&self.journal))
     }
 
     /// `up`, with new budgets for what failed.
@@ -138,7 +138,7 @@ impl Stage {
         let facts = match command {
             RunCommand::Up => {
                 let dice = &mut self.dice;
-                let lives = Account::of(self.journal.replay(None)?).lives;
+                let lives = Account::of_memory(&self.journal).lives;
                 let fresh = || Incarnation::from_random(dice.bytes());
                 opening_up(id, fleet, wanted, &lives, fresh, now.wall).map_err(StageError::Plan)?
             }
