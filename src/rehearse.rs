@@ -19,6 +19,6 @@ mod workers;
 pub use coverage::{Coverage, Place, Places};
 pub use crash::{Crash, CrashKind, Script, ScriptParseError};
 pub use findings::{Divergence, Findings, Schedules, Trouble};
-pub use rehearsal::{Audience, Budget, CRASHES_MAX, Cut, Nobody, Rehearsal, RehearsalError, Replayed};
+pub use rehearsal::{Audience, Budget, Cut, Nobody, Rehearsal, RehearsalError, Replayed};
 pub use show::{Guide, Point};
 pub use stage::{Ended, Stage, StageError};

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::host::sim::WorldOptions;
 use crate::ids::HostKind;
-use crate::rehearse::{Audience, Budget, CRASHES_MAX, Rehearsal, Script};
+use crate::rehearse::{Audience, Budget, Rehearsal, Script};
 use crate::report::{RehearsalReport, ReplayReport};
 
 use super::args::RehearseArgs;
@@ -28,7 +29,7 @@ pub(super) fn run(setting: &Setting, args: &RehearseArgs) -> Result<Exit, CliErr
     let wanted = digest(manifest.containers().values(), HostKind::Sim, None)?.wanted;
     let (containers, jobs) = (wanted.len(), args.jobs.jobs);
     let seed = args.replay.as_ref().map_or(args.seed, |script| script.seed);
-    let rehearsal = Rehearsal::new(manifest.fleet().clone(), wanted, jobs, seed);
+    let rehearsal = Rehearsal::new(WorldOptions::seeded(seed), manifest.fleet().clone(), wanted, jobs);
     if let Some(script) = &args.replay {
         let report = ReplayReport::of(manifest.fleet(), script, &rehearsal.replay(&script.crashes)?);
         return show_replay(setting, &report);
@@ -36,7 +37,7 @@ pub(super) fn run(setting: &Setting, args: &RehearseArgs) -> Result<Exit, CliErr
     let hall = Hall::open(setting.screen, args.budget);
     let begun = now();
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    let findings = rehearsal.perform(Budget { schedules: args.budget, crashes: CRASHES_MAX }, threads, &hall)?;
+    let findings = rehearsal.perform(Budget::of(args.budget), threads, &hall)?;
     let took = now().duration_since(begun);
     hall.close();
     let report = RehearsalReport::of(manifest.fleet(), containers, jobs, &findings, took);

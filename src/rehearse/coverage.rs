@@ -30,6 +30,16 @@ pub enum Place {
     Settled,
 }
 
+impl Place {
+    /// How many pieces the step has, where one of them is done; 0 elsewhere.
+    fn pieces_in_use(self) -> u8 {
+        match self {
+            Self::Inside { done: 1.., of } => of,
+            Self::Inside { done: 0, of: _ } | Self::Intended | Self::Effected | Self::Recorded | Self::InDoubt | Self::Settled => 0,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -124,17 +134,14 @@ impl Coverage {
         &self.verdicts
     }
 
-    /// Places of the steps hit so far where no crash came: between the intent and the outcome, before each of its pieces.
-    /// A step that was never cut inside an attempt of its own is taken to have no pieces.
+    /// Places of the steps hit so far where no crash came: after the intent, before and between the pieces, after the effect,
+    /// after the outcome. A step that was never seen with a piece done is one that the host found done already: it had none.
     pub fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         for (ctid, step, places) in self.steps() {
-            let inside = |place: &Place| match place {
-                Place::Inside { done: _, of } => *of,
-                Place::Intended | Place::Effected | Place::Recorded | Place::InDoubt | Place::Settled => 0,
-            };
-            let of = places.iter().map(inside).max().unwrap_or_default();
-            let wanted = [Place::Intended, Place::Effected, Place::Recorded].into_iter().chain((0..of).map(|done| Place::Inside { done, of }));
+            let of = places.iter().map(|place| place.pieces_in_use()).max().unwrap_or_default();
+            let inside = (0..of).map(|done| Place::Inside { done, of });
+            let wanted = [Place::Intended, Place::Effected, Place::Recorded].into_iter().chain(inside);
             missing.extend(wanted.filter(|place| !places.contains(place)).map(|place| format!("{ctid} {step}: {place}")));
         }
         missing

@@ -26,17 +26,41 @@ use super::show::{Guide, Point};
 use super::stage::{Ended, Stage, StageError};
 use super::workers::{Supply, share_out};
 
-/// How much is played.
+/// How much is played: first schedules of one crash, then of two, then longer ones, each sort until there are no more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// The most schedules.
-    pub schedules: u64,
-    /// The most crashes in one of them, up to [`CRASHES_MAX`].
-    pub crashes: u32,
+    schedules: u64,
+    singles: bool,
+    pairs: bool,
+    longer: bool,
+}
+
+impl Budget {
+    /// At most so many schedules, of all sorts; exactly so many, as there is no end of the longer ones.
+    pub fn of(schedules: u64) -> Self {
+        Self { schedules, singles: true, pairs: true, longer: true }
+    }
+
+    /// At most so many schedules of one crash.
+    pub fn singles(schedules: u64) -> Self {
+        Self { pairs: false, longer: false, ..Self::of(schedules) }
+    }
+
+    /// At most so many schedules of one and two crashes.
+    pub fn pairs(schedules: u64) -> Self {
+        Self { longer: false, ..Self::of(schedules) }
+    }
+
+    /// So many schedules of three crashes and more.
+    pub fn longer(schedules: u64) -> Self {
+        Self { singles: false, pairs: false, ..Self::of(schedules) }
+    }
 }
 
 /// The most crashes in one schedule: beyond that every container has been cut off so often that nothing new comes.
-pub const CRASHES_MAX: u32 = 6;
+const CRASHES_MAX: u64 = 6;
+/// In how many lengths longer schedules come.
+const LENGTHS: u64 = CRASHES_MAX - 2;
 
 /// Who watches a rehearsal.
 pub trait Audience: Sync {
@@ -99,23 +123,24 @@ pub struct Cut {
     pub places: Vec<(Ctid, StepId, Place)>,
 }
 
-/// A fleet and a seed.
+/// A fleet, and the host that it is played on.
 ///
 /// ```
 /// use std::collections::BTreeMap;
+/// use phoenix::host::sim::WorldOptions;
 /// use phoenix::rehearse::{Budget, Nobody, Rehearsal};
 ///
-/// let nothing = Rehearsal::new("empty".parse()?, BTreeMap::new(), 4, 7);
-/// let findings = nothing.perform(Budget { schedules: 100, crashes: 2 }, 1, &Nobody)?;
+/// let nothing = Rehearsal::new(WorldOptions::seeded(7), "empty".parse()?, BTreeMap::new(), 4);
+/// let findings = nothing.perform(Budget::pairs(100), 1, &Nobody)?;
 /// assert_eq!(findings.diverged(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Rehearsal {
+    world: WorldOptions,
     fleet: FleetName,
     wanted: BTreeMap<Ctid, Wanted>,
     jobs: usize,
-    seed: u64,
 }
 
 /// The run that nothing cuts.
@@ -127,11 +152,11 @@ struct Uncut {
 const KINDS: u64 = CrashKind::ALL.len() as u64;
 
 impl Rehearsal {
-    /// `jobs` is how many steps are taken at once, as in `up`. Scripts that are to be asked about after an interruption are
-    /// started again: a rehearsal has nobody to ask.
-    pub fn new(fleet: FleetName, wanted: BTreeMap<Ctid, Wanted>, jobs: usize, seed: u64) -> Self {
+    /// The world's seed decides everything that is left to chance. `jobs` is how many steps are taken at once, as in `up`.
+    /// Scripts that are to be asked about after an interruption are started again: a rehearsal has nobody to ask.
+    pub fn new(world: WorldOptions, fleet: FleetName, wanted: BTreeMap<Ctid, Wanted>, jobs: usize) -> Self {
         let wanted = wanted.into_iter().map(|(ctid, wanted)| (ctid, Wanted { spec: Arc::new(unasked(&wanted.spec)), ..wanted }));
-        Self { fleet, wanted: wanted.collect(), jobs, seed }
+        Self { world, fleet, wanted: wanted.collect(), jobs }
     }
 
     /// Plays schedules until the budget is spent, on so many threads.
@@ -141,14 +166,16 @@ impl Rehearsal {
             Err(trouble) => return Ok(self.nothing_to_compare_with(trouble)),
         };
         let tour = Tour { rehearsal: self, uncut: &uncut, threads, audience };
-        let firsts = Sample::new(self.seed, uncut.points * KINDS, if budget.crashes == 0 { 0 } else { budget.schedules });
+        let seed = self.world.seed;
+        let Budget { schedules, singles, pairs, longer } = budget;
+        let firsts = Sample::new(seed, uncut.points * KINDS, if singles { schedules } else { 0 });
         let (singles, resumes) = tour.singles(firsts)?;
-        let left = budget.schedules - firsts.len();
         let offsets = Offsets::of(&resumes);
-        let seconds = Sample::new(self.seed ^ SECONDS, offsets.total(), if budget.crashes < 2 { 0 } else { left });
+        let left = schedules - firsts.len();
+        let seconds = Sample::new(seed ^ SECONDS, offsets.total(), if pairs { left } else { 0 });
         let pairs = tour.pairs(&offsets, seconds)?;
-        let left = if budget.crashes < 3 { 0 } else { left - seconds.len() };
-        let longer = tour.longer(left, budget.crashes.min(CRASHES_MAX))?;
+        let left = left - seconds.len();
+        let longer = tour.longer(if longer { left } else { 0 })?;
         Ok(self.findings(&uncut, &offsets, [singles, pairs, longer], audience.is_leaving()))
     }
 
@@ -180,8 +207,8 @@ impl Rehearsal {
     }
 
     fn stage(&self) -> Result<Stage, StageError> {
-        let world = World::new(WorldOptions::seeded(self.seed));
-        Stage::new(world, self.fleet.clone(), self.wanted.clone(), self.jobs, self.seed)
+        let world = World::new(self.world.clone());
+        Stage::new(world, self.fleet.clone(), self.wanted.clone(), self.jobs, self.world.seed)
     }
 
     fn uncut(&self) -> Result<Result<Uncut, Trouble>, StageError> {
@@ -199,9 +226,9 @@ impl Rehearsal {
     }
 
     fn nothing_to_compare_with(&self, trouble: Trouble) -> Findings {
-        let divergence = Divergence { script: Script { seed: self.seed, crashes: Vec::new() }, trouble };
+        let divergence = Divergence { script: Script { seed: self.world.seed, crashes: Vec::new() }, trouble };
         Findings {
-            seed: self.seed,
+            seed: self.world.seed,
             points: 0,
             singles: Schedules::default(),
             pairs: Schedules::default(),
@@ -226,13 +253,13 @@ impl Rehearsal {
         whole.merge(longer);
         let [singles, pairs, longer] = schedules;
         Findings {
-            seed: self.seed,
+            seed: self.world.seed,
             points: uncut.points,
             singles,
             pairs,
             longer,
             resumes_worst: whole.resumes_worst,
-            divergences: whole.divergences(self.seed).collect(),
+            divergences: whole.divergences(self.world.seed).collect(),
             coverage: whole.coverage,
             is_cut_short,
         }
@@ -293,17 +320,16 @@ impl Tour<'_> {
 
     /// Three crashes and more: each chain goes on from a first crash, with one crash at a random point of each resume, and is
     /// a schedule at each length.
-    fn longer(&self, budget: u64, crashes_max: u32) -> Result<Tally, StageError> {
-        let lengths = u64::from(crashes_max.saturating_sub(2)).max(1);
+    fn longer(&self, budget: u64) -> Result<Tally, StageError> {
         let firsts = (self.uncut.points * KINDS).max(1);
-        let chains = budget.div_ceil(lengths);
+        let chains = budget.div_ceil(LENGTHS);
         // Chains are spread evenly over the first crashes; the points after that are drawn.
         let starting = |number: u64| chains / firsts + u64::from(number < chains % firsts);
         let wanted = |number: u64| starting(number) > 0;
         let (tallies, _) = self.from_wrecks(wanted, |tally: &mut Tally, wreck| {
             for round in 0..starting(wreck.number) {
                 let chain = round * firsts + wreck.number;
-                let left = (budget - chain * lengths).min(lengths);
+                let left = (budget - chain * LENGTHS).min(LENGTHS);
                 self.chain(&wreck, chain, left, tally);
             }
         })?;
@@ -311,7 +337,7 @@ impl Tour<'_> {
     }
 
     fn chain(&self, wreck: &Wreck, chain: u64, mut left: u64, tally: &mut Tally) {
-        let draw = Draw::new(self.rehearsal.seed ^ LONGER, chain);
+        let draw = Draw::new(self.rehearsal.world.seed ^ LONGER, chain);
         let mut drawn = Drawn { draw, kept: None };
         let mut crashes = vec![wreck.crash];
         let mut stage = wreck.stage.clone();
