@@ -61,7 +61,7 @@ pub(super) fn run(setting: &Setting, args: &CheckArgs) -> Result<Exit, CliError>
 }
 
 /// The kind of host that the manifest is meant for. A check needs none: where there is none, it is checked for plain LXC.
-pub(super) fn kind(setting: &Setting) -> HostKind {
+fn kind(setting: &Setting) -> HostKind {
     match setting.globals.host {
         HostChoice::Auto => setting.kind().unwrap_or(HostKind::Lxc),
         HostChoice::Lxc => HostKind::Lxc,

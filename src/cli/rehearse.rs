@@ -15,16 +15,15 @@ use crate::ids::HostKind;
 use crate::rehearse::{Audience, Budget, Rehearsal, Script};
 use crate::report::{RehearsalReport, ReplayReport};
 
-use super::args::RehearseArgs;
+use super::args::{HostChoice, RehearseArgs};
 use super::blame::{CliError, Exit};
-use super::check::kind;
 use super::screen::{Screen, print, print_json, say};
 use super::setting::Setting;
 use super::signals;
 use super::templates::digest;
 
 pub(super) fn run(setting: &Setting, args: &RehearseArgs) -> Result<Exit, CliError> {
-    let manifest = setting.manifest(&args.manifest, kind(setting))?;
+    let manifest = setting.manifest(&args.manifest, checked_for(setting.globals.host))?;
     // As on the simulator: templates are names there, so no archive has to lie here.
     let wanted = digest(manifest.containers().values(), HostKind::Sim, None)?.wanted;
     let (containers, jobs) = (wanted.len(), args.jobs.jobs);
@@ -48,6 +47,16 @@ pub(super) fn run(setting: &Setting, args: &RehearseArgs) -> Result<Exit, CliErr
     }
     let diverged = if report.diverged > 0 { Exit::NotThere } else { Exit::Well };
     Ok(if report.is_cut_short { Exit::Interrupted } else { diverged })
+}
+
+/// The kind of host that the manifest is checked for. It is played on the simulator, which needs less than others; who names
+/// another is told what that would miss.
+fn checked_for(host: HostChoice) -> HostKind {
+    match host {
+        HostChoice::Auto | HostChoice::Sim => HostKind::Sim,
+        HostChoice::Lxc => HostKind::Lxc,
+        HostChoice::Pct => HostKind::Pct,
+    }
 }
 
 fn show_replay(setting: &Setting, report: &ReplayReport) -> Result<Exit, CliError> {
@@ -82,6 +91,8 @@ struct Hall {
 
 /// Budgets below this are spent before a person wonders.
 const BUDGET_WITH_LINES_MIN: u64 = 100_000;
+/// How many lines a budget is told in.
+const LINES: u64 = 20;
 
 impl Hall {
     fn open(screen: Screen, budget: u64) -> Self {
@@ -90,8 +101,17 @@ impl Hall {
         signals::forward(sender, || ());
         let flag = Arc::clone(&is_leaving);
         std::thread::spawn(move || receiver.iter().for_each(|()| flag.store(true, Ordering::Relaxed)));
-        let stretch = if screen.live || budget < BUDGET_WITH_LINES_MIN { 0 } else { budget / 10 };
-        Self { tried: AtomicU64::new(0), stretch, budget, bar: screen.live.then(|| bar(budget)), is_leaving }
+        let stretch = if screen.live || budget < BUDGET_WITH_LINES_MIN { 0 } else { budget / LINES };
+        let hall = Self { tried: AtomicU64::new(0), stretch, budget, bar: screen.live.then(|| bar(budget)), is_leaving };
+        hall.tell(0);
+        hall
+    }
+
+    /// A line now and then, where there is nothing that shows in place.
+    fn tell(&self, tried: u64) {
+        if self.stretch > 0 && tried.is_multiple_of(self.stretch) {
+            say(&format!("{tried} of {} schedules\n", self.budget));
+        }
     }
 
     fn close(&self) {
@@ -106,8 +126,7 @@ impl Audience for Hall {
         let tried = self.tried.fetch_add(1, Ordering::Relaxed) + 1;
         match &self.bar {
             Some(bar) => bar.inc(1),
-            None if self.stretch > 0 && tried.is_multiple_of(self.stretch) => say(&format!("{tried} of {} schedules\n", self.budget)),
-            None => {}
+            None => self.tell(tried),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::driver::Silent;
 use crate::engine::Stand;
 use crate::host::sim::{Fingerprint, ScriptStart};
 use crate::ids::{Ctid, State, Step};
-use crate::machine::{RunCommand, RunEnd};
+use crate::machine::{RunCommand, RunEnd, Standing};
 use crate::plan::Doubt;
 
 use super::crash::CrashKind;
@@ -89,8 +89,21 @@ pub(super) fn broke(error: &StageError) -> Trouble {
 
 fn told(stands: &BTreeMap<Ctid, Stand>) -> Vec<String> {
     let open = stands.iter().filter(|(_, stand)| **stand != Stand::There);
-    let told: Vec<String> = open.map(|(ctid, stand)| format!("{ctid}: {stand:?}")).collect();
+    let told: Vec<String> = open.map(|(ctid, stand)| format!("{ctid} {}", stand_text(stand))).collect();
     if told.is_empty() { vec!["the run says so, and every container is where it should be".to_owned()] } else { told }
+}
+
+fn stand_text(stand: &Stand) -> String {
+    match stand {
+        Stand::There => "is where it should be".to_owned(),
+        Stand::UnderWay => "is under way".to_owned(),
+        Stand::Blocked(on) => format!("waits for {on}"),
+        Stand::Undecodable(why) => format!("cannot be read: {why}"),
+        Stand::Stuck(Standing::Active) => "does not go on".to_owned(),
+        Stand::Stuck(Standing::Waiting(wait)) => format!("waits for {} {}", wait.kind.name(), wait.name),
+        Stand::Stuck(Standing::Failed { step, failure }) => format!("failed at {step}: {}", failure.message),
+        Stand::Stuck(Standing::Quarantined(why)) => format!("is quarantined ({}): {}", why.reason.name(), why.evidence),
+    }
 }
 
 fn start_text(start: &ScriptStart) -> String {

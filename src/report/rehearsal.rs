@@ -77,6 +77,8 @@ pub struct DivergenceReport {
     pub replay: String,
     /// What is wrong.
     pub trouble: String,
+    /// Whether it is the run that nothing cuts, with which all others would be compared.
+    pub is_uncut: bool,
 }
 
 /// One schedule, played again.
@@ -119,6 +121,7 @@ impl RehearsalReport {
         let divergence = |divergence: &Divergence| DivergenceReport {
             replay: divergence.script.to_string(),
             trouble: divergence.trouble.to_string(),
+            is_uncut: divergence.script.crashes.is_empty(),
         };
         Self {
             schema: SCHEMA,
@@ -151,6 +154,11 @@ impl RehearsalReport {
     fn write(&self, f: &mut String, look: Look, again: &str) -> fmt::Result {
         let Self { fleet, containers, seed, points, .. } = self;
         let head = look.paint(Tone::Strong, &format!("fleet {fleet}"));
+        if let Some(DivergenceReport { trouble, .. }) = self.divergences.first().filter(|first| first.is_uncut) {
+            writeln!(f, "{head}: {}, seed {seed}", count(*containers, "container"))?;
+            paragraph(f, look, "  ", &format!("even without a crash: {trouble}"))?;
+            return writeln!(f, "  next: {again} {seed}:");
+        }
         writeln!(f, "{head}: {}, {points} points where a crash can come, seed {seed}", count(*containers, "container"))?;
         let mut table = Table::new(&COLUMNS);
         for (name, schedules) in [("one", self.singles), ("two", self.pairs), ("three and more", self.longer)] {
@@ -177,7 +185,7 @@ impl RehearsalReport {
             return writeln!(f, "{}", look.paint(Tone::Good, &end));
         }
         writeln!(f, "{}; the shortest:", look.paint(Tone::Bad, &format!("{} diverged", schedules_text(self.diverged))))?;
-        for DivergenceReport { replay, trouble } in self.divergences.iter().take(DIVERGENCES_SHOWN_MAX) {
+        for DivergenceReport { replay, trouble, is_uncut: _ } in self.divergences.iter().take(DIVERGENCES_SHOWN_MAX) {
             paragraph(f, look, "  - ", &format!("{replay}  {trouble}"))?;
         }
         match self.divergences.first() {
