@@ -14,6 +14,7 @@ mod rehearsal;
 mod sample;
 mod show;
 mod stage;
+mod tour;
 mod workers;
 
 pub use coverage::{Coverage, Place, Places};

@@ -30,7 +30,8 @@ fn a_rehearsal_prints_what_was_tried_and_touches_no_journal() {
 
 #[test]
 fn a_rehearsal_in_json_has_the_same_facts() {
-    let told = json(&Stage::with_fleet().run(&["rehearse", "fleet.json", "--budget", "300", "--seed", "9", "--json", "--threads", "1"]).well());
+    let told =
+        json(&Stage::with_fleet().run(&["rehearse", "fleet.json", "--budget", "300", "--seed", "9", "--json", "--threads", "1"]).well());
     assert_eq!((&told["fleet"], &told["seed"], &told["tried"]), (&"homelab".into(), &9.into(), &300.into()));
     assert_eq!((&told["diverged"], &told["is_cut_short"]), (&0.into(), &false.into()));
 }

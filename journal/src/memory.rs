@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::append::sealed::Sealed;
 use crate::entry::Row;
-use crate::recorded::Replay;
 use crate::ledger::Ledger;
+use crate::recorded::Replay;
 use crate::schema::Rules;
 use crate::{Append, Digest, Draft, Entry, Epoch, EpochId, JournalError, JournalId, Position, Record, Recorded, Refused, Schema, Seq};
 use crate::{Body, StreamKey};

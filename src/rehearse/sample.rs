@@ -86,7 +86,10 @@ mod tests {
     fn check(possible: u64, budget: u64, step: u64) {
         let sample = Sample::new(7, possible, budget);
         let whole: Vec<u64> = sample.within(0..possible).collect();
-        let pieces: Vec<u64> = (0..possible).step_by(usize::try_from(step).expect("small")).flat_map(|start| sample.within(start..(start + step).min(possible))).collect();
+        let pieces: Vec<u64> = (0..possible)
+            .step_by(usize::try_from(step).expect("small"))
+            .flat_map(|start| sample.within(start..(start + step).min(possible)))
+            .collect();
         assert_eq!(whole.len() as u64, budget.min(possible), "{possible} {budget}");
         assert!(whole.windows(2).all(|pair| pair[0] < pair[1]), "{whole:?}");
         assert_eq!(whole, pieces, "{possible} {budget} in pieces of {step}");

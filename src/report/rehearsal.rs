@@ -165,7 +165,8 @@ impl RehearsalReport {
             let SchedulesReport { tried, possible, diverged } = schedules;
             let tone = if diverged > 0 { Tone::Bad } else { Tone::Plain };
             let possible = possible.map_or_else(String::new, |possible| possible.to_string());
-            let cells = [Cell::plain(name), Cell::plain(&tried.to_string()), Cell::plain(&possible), Cell::new(&diverged.to_string(), tone)];
+            let cells =
+                [Cell::plain(name), Cell::plain(&tried.to_string()), Cell::plain(&possible), Cell::new(&diverged.to_string(), tone)];
             table.row(cells.into());
         }
         table.write(f, look)?;
