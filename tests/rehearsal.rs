@@ -17,7 +17,7 @@ use phoenix::ids::{State, StepId};
 use phoenix::machine::{Fact, RunCommand, RunEnd};
 use phoenix::manifest::Spec;
 use phoenix::plan::Doubt;
-use phoenix::rehearse::{Budget, Crash, CrashKind, Ended, Findings, Guide, Nobody, Point, Rehearsal, Script, Stage};
+use phoenix::rehearse::{Budget, Crash, CrashKind, Ended, Findings, Guide, Nobody, Place, Point, Rehearsal, Script, Stage};
 use phoenix_journal::Append;
 use proptest::prelude::*;
 
@@ -361,4 +361,46 @@ impl Observer for Steps {
             self.bases.push(outcome.step.step.base());
         }
     }
+}
+
+/// Four host crashes in a row while the container is awaited: none of them is the container's failure.
+#[test]
+fn an_init_that_goes_with_the_host_uses_up_no_budget() {
+    let rehearsal = rehearsal(vec![spec(100)], 1);
+    let mut crashes = Vec::new();
+    for _ in 0..5 {
+        let replayed = rehearsal.replay(&crashes).expect("a schedule");
+        assert!(replayed.judged.is_ok(), "{crashes:?}: {:?}", replayed.judged);
+        crashes.push(Crash { point: point_inside(&crashes, "run.ready"), kind: CrashKind::Host });
+    }
+}
+
+/// The first point of the run after `crashes` at which the host is at work on this step.
+fn point_inside(crashes: &[Crash], step: &str) -> u64 {
+    let mut stage = stage(vec![spec(100)], 1);
+    for (number, &crash) in crashes.iter().enumerate() {
+        let cut = if number == 0 { stage.up(Some(crash), &mut Silent) } else { stage.resume(Some(crash), &mut Silent) };
+        assert_eq!(cut.expect("a run"), Ended::Crashed);
+    }
+    let mut seen = Inside { step: step.to_owned(), first: None };
+    let command = if crashes.is_empty() { RunCommand::Up } else { RunCommand::Resume };
+    stage.run(command, &mut seen, &mut Silent).expect("a run");
+    seen.first.expect("the step is taken")
+}
+
+struct Inside {
+    step: String,
+    first: Option<u64>,
+}
+
+impl Guide for Inside {
+    fn at_point(&mut self, point: &Point<'_>) -> Option<CrashKind> {
+        let inside = |(_, step, place): (_, &StepId, Place)| step.to_string() == self.step && matches!(place, Place::Inside { .. });
+        if self.first.is_none() && point.places.iter().any(inside) {
+            self.first = Some(point.number);
+        }
+        None
+    }
+
+    fn settled(&mut self, _: &Doubt, _: &'static str) {}
 }

@@ -311,6 +311,10 @@ impl Life {
                     self.hold_true(evidence);
                 }
             }
+            StepResult::Failed(_) if outcome.result.lost_init_in_crash(&outcome.step, outcome.recovered) => {
+                record.cut_off += 1;
+                record.past = Past::CutOff;
+            }
             StepResult::Failed(failure) => {
                 record.failures += 1;
                 record.past = Past::Failed(failure.message.clone());
