@@ -12,7 +12,7 @@ use fleets::{cloned, ctid, depending, mounted, spec, trio, wanted, with_applicat
 use invariants::{history, invariant_nothing_is_damaged, invariants};
 use phoenix::driver::{Observer, Progress, Silent};
 use phoenix::engine::Stand;
-use phoenix::host::sim::{Behaviour, Faults, Rates, Sabotage, Tamper, World, WorldOptions};
+use phoenix::host::sim::{Behaviour, Faults, Rates, Sabotage, Survivors, Tamper, World, WorldOptions};
 use phoenix::ids::{State, StepId};
 use phoenix::machine::{Fact, RunCommand, RunEnd};
 use phoenix::manifest::Spec;
@@ -398,6 +398,41 @@ impl Guide for Inside {
         let inside = |(_, step, place): (_, &StepId, Place)| step.to_string() == self.step && matches!(place, Place::Inside { .. });
         if self.first.is_none() && point.places.iter().any(inside) {
             self.first = Some(point.number);
+        }
+        None
+    }
+
+    fn settled(&mut self, _: &Doubt, _: &'static str) {}
+}
+
+/// The source of a clone that was cut off may go up while what is left of the copy is taken away.
+#[test]
+fn a_source_goes_up_beside_the_repair_of_its_copy() {
+    let clone = |number, on| depending(cloned(spec(number), 100), on);
+    let rehearsal = rehearsal(vec![spec(100), cloned(spec(101), 100), clone(102, 101)], 1);
+    let mut inside = Cloning(None);
+    let mut first = stage(vec![spec(100), cloned(spec(101), 100), clone(102, 101)], 1);
+    first.run(RunCommand::Up, &mut inside, &mut Silent).expect("a run");
+    let point = inside.0.expect("102 is cloned");
+    for second in 0..6 {
+        for kind in CrashKind::ALL {
+            let crashes = [Crash { point, kind: CrashKind::Process(Survivors::Nobody) }, Crash { point: second, kind }];
+            let replayed = rehearsal.replay(&crashes).expect("a schedule");
+            assert!(replayed.judged.is_ok(), "{crashes:?}: {:?}", replayed.judged);
+        }
+    }
+}
+
+/// Finds the point at which the copy to 102 has locked its source and done nothing else.
+struct Cloning(Option<u64>);
+
+impl Guide for Cloning {
+    fn at_point(&mut self, point: &Point<'_>) -> Option<CrashKind> {
+        let begun = |(of, step, place): (_, &StepId, Place)| {
+            of == ctid(102) && step.to_string() == "define.clone" && matches!(place, Place::Inside { done: 1, .. })
+        };
+        if self.0.is_none() && point.places.iter().any(begun) {
+            self.0 = Some(point.number);
         }
         None
     }
