@@ -93,7 +93,7 @@ fn status() {
     let dir = tempfile::tempdir().expect("a directory");
     let journal = dir.path().join("journal").join("journal.db");
     std::fs::create_dir(dir.path().join("journal")).expect("a directory");
-    let sim = Sim::open(&journal.with_extension("db.sim"), WorldOptions::seeded(1), Flow::Still).expect("a world");
+    let sim = Sim::open(&journal.with_extension("db.sim"), WorldOptions::seeded(1), Flow::Real).expect("a world");
     let writer = WriterInfo { pid: std::process::id(), command: "bench".to_owned(), started_at_ms: 0, boot_id: "bench".to_owned() };
     let site = Site { host: Arc::new(sim), journal: journal.clone(), writer, entropy };
     let began = Instant::now();

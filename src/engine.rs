@@ -175,8 +175,6 @@ struct Slot {
     pause: Option<Duration>,
     /// An init that was reported lost, still to be noted.
     init_lost: bool,
-    /// Clones that want this container held.
-    waiters: BTreeSet<Ctid>,
     /// The clone that is being copied from it.
     cloning: Option<Ctid>,
 }
@@ -361,18 +359,7 @@ impl Engine {
 
 impl Slot {
     fn new(life: Result<Life, OutOfTurn>, sight: Option<Sight>) -> Self {
-        Self {
-            life,
-            phase: Phase::Idle,
-            sight,
-            wait: None,
-            locked_since: None,
-            unknowns: 0,
-            pause: None,
-            init_lost: false,
-            waiters: BTreeSet::new(),
-            cloning: None,
-        }
+        Self { life, phase: Phase::Idle, sight, wait: None, locked_since: None, unknowns: 0, pause: None, init_lost: false, cloning: None }
     }
 
     /// Whether others can rely on what the journal says of it: it was looked at, and nothing that may change it (a hold for a

@@ -297,4 +297,16 @@ fn a_missing_mark_waits_for_a_person() {
     stage.tamper(&Tamper::Unmark(ctid(102)));
     shows!("up_mark_missing", stage.run(&["up", "fleet.json", "-j1"]));
     shows!("retry_remark", stage.run(&["retry", "102", "--remark"]));
+    shows!("resume_remark", stage.run(&["resume"]).well());
+    stage.run(&["up", "fleet.json"]).well();
+}
+
+#[test]
+fn a_container_that_lost_its_mark_goes_down_once_a_person_has_looked() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.tamper(&Tamper::Unmark(ctid(102)));
+    stage.run(&["down", "102", "--yes"]).ended(1);
+    stage.run(&["retry", "102", "--remark"]).well();
+    stage.run(&["down", "102", "--yes"]).well();
 }

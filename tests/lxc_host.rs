@@ -5,8 +5,6 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
 #![expect(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
-#[path = "lxc_host/costs.rs"]
-mod costs;
 #[path = "fleets/recorded.rs"]
 mod recorded;
 #[path = "lxc_host/settle.rs"]

@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use phoenix::plan::Init;
 use phoenix::shim::{ContainerRef, Ending, Inquiry, JobResult, Kept, Secret, Settled, Task, living_bearers, recover};
 use shim_fixture::{Place, intent, is_root, kill, lives, now, number_in, output, run, skip, until, variables};
 
@@ -72,7 +73,12 @@ impl Container {
     }
 
     fn inside(&self) -> ContainerRef {
-        ContainerRef { lxc_attach: "/usr/bin/lxc-attach".into(), lxc_path: self.lxc_path.clone(), name: self.name.clone() }
+        let pid = self.init().unwrap_or(1);
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+        let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+        let start_ticks = after_name.split_whitespace().nth(19).expect("22 fields").parse().expect("a number");
+        let init = Init { boot: "boot".parse().expect("a boot id"), pid, start_ticks };
+        ContainerRef { lxc_attach: "/usr/bin/lxc-attach".into(), lxc_path: self.lxc_path.clone(), name: self.name.clone(), init }
     }
 
     fn script(&self, text: &str, args: &[&str], env: &[(&str, &str)]) -> Task {
@@ -180,6 +186,19 @@ fn a_script_in_a_container_that_is_down_is_not_started() {
     lxc("lxc-stop", &container.lxc_path, &container.name, &["-k"]);
     let result = container.run(1, container.script("exit 0", &[], &[]));
     assert!(matches!(result.ending, Ending::NotStarted { .. }), "{result:?} {}", output(&result));
+}
+
+#[test]
+fn a_script_whose_container_goes_down_was_cut_off_and_one_that_is_killed_has_failed() {
+    let Some(container) = Container::start("a_script_whose_container_goes_down_was_cut_off", 900_168) else { return };
+    let result = container.run(1, container.script("kill -9 $$", &[], &[]));
+    assert_eq!(result.ending, Ending::Exited(137), "{}", output(&result));
+    let job = container.place.job(2, LONG, container.script("exec sleep 78", &[], &[]));
+    let token = job.token;
+    let running = container.place.start(job);
+    on_host(token, "sleep 78");
+    lxc("lxc-stop", &container.lxc_path, &container.name, &["-k"]);
+    assert_eq!(running.wait().expect("a result").ending, Ending::ContainerEnded);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use phoenix_journal::{Recorded, Seq};
 use crate::ids::{Ctid, Moment, Now, State, Step, StepId};
 use crate::machine::{
     Fact, Failure, FailureClass, Life, OutOfTurn, Outcome, Quarantine, QuarantineReason, Report, Standing, StepResult, Topic, Wait,
+    WaitKind,
 };
 use crate::manifest::OnInterrupt;
 use crate::plan::{Intent, Seen};
@@ -28,6 +29,11 @@ impl Engine {
     /// A lock that is held is waited for; the intent was not recorded, so nothing is in doubt.
     pub(super) fn busy(&mut self, ctid: Ctid, wait: Wait, now: &Now, out: &mut Outbox) {
         self.in_flight -= 1;
+        self.hold_off(ctid, wait, now, out);
+    }
+
+    /// Tries again when a moment has passed, or leaves it for this run when many have.
+    fn hold_off(&mut self, ctid: Ctid, wait: Wait, now: &Now, out: &mut Outbox) {
         let slot = self.slot(ctid);
         let since = slot.locked_since.get_or_insert_with(|| now.moment.clone());
         let given_up = since.after(limits::LOCK_WAIT_MAX).remaining(&now.moment).is_none_or(|left| left.is_zero());
@@ -61,8 +67,14 @@ impl Engine {
 
     pub(super) fn settled(&mut self, ctid: Ctid, report: Report, seen: Option<Box<Seen>>, now: &Now, out: &mut Outbox) {
         self.in_flight -= 1;
+        if let StepResult::Failed(Failure { class: FailureClass::Wait(wait @ Wait { kind: WaitKind::Lock, .. }), .. }) = report.result {
+            // It could not even be looked at: it stays in doubt. Its result may lie there already.
+            self.hold_off(ctid, wait, now, out);
+            return;
+        }
         let slot = self.slot(ctid);
         slot.wait = None;
+        slot.locked_since = None;
         slot.sight = Some(Sight { seen });
         if matches!(report.result, StepResult::Unknown { .. }) && slot.unknowns + 1 < limits::UNKNOWNS_MAX {
             slot.unknowns += 1;
@@ -205,11 +217,15 @@ fn judge_cut_off(life: &Life, intent: &Intent) -> Judgement {
 }
 
 fn judge_failure(life: &Life, step: &StepId, failure: &Failure) -> Judgement {
-    let failures = life.record(&step.step).failures + 1;
+    let record = life.record(&step.step);
+    let (failures, waits) = (record.failures + 1, record.waits + 1);
     let failed = || Judgement::stops(Standing::Failed { step: step.clone(), failure: Box::new(failure.clone()) });
     let exhausted = failures >= limits::failures_max(step, &failure.class, &life.spec);
     match &failure.class {
         FailureClass::Drift { claim, found } => Judgement::quarantined(QuarantineReason::Drift, format!("claim: {claim}; found: {found}")),
+        FailureClass::Wait(Wait { kind: WaitKind::Lock, .. }) if waits < limits::LOCK_WAITS_MAX => {
+            Judgement { pause: Some(limits::backoff(waits)), ..Judgement::goes_on() }
+        }
         FailureClass::Wait(wait) => Judgement::stops(Standing::Waiting(wait.clone())),
         FailureClass::MarkMissing => Judgement::quarantined(QuarantineReason::MarkMissing, failure.message.clone()),
         FailureClass::Undead => Judgement::quarantined(QuarantineReason::Undead, failure.message.clone()),

@@ -69,13 +69,9 @@ impl Engine {
     pub(super) fn leave_source(&mut self, ctid: Ctid) {
         let Some(Origin::Clone { source }) = self.life(ctid).map(|life| life.spec.origin.clone()) else { return };
         let Some(slot) = self.slots.get_mut(&source) else { return };
-        slot.waiters.remove(&ctid);
         slot.cloning = slot.cloning.filter(|&clone| clone != ctid);
-        let waiters = slot.waiters.clone();
         self.wake(source);
-        for waiter in waiters {
-            self.wake(waiter);
-        }
+        self.wake_siblings(ctid);
     }
 
     fn life(&self, ctid: Ctid) -> Option<&Life> {
@@ -116,7 +112,7 @@ impl Engine {
             return self.next_held(ctid);
         }
         match life.due() {
-            Due::Nothing if self.slots.get(&ctid).is_some_and(|slot| !slot.waiters.is_empty()) => {
+            Due::Nothing if self.is_wanted_by_a_clone(ctid) => {
                 let init = life.init().cloned();
                 self.step(ctid, Step::CloneHold, Action::Hold { init })
             }
@@ -137,15 +133,8 @@ impl Engine {
 
     /// A source that is held down: it stays so while a clone wants it, then it is released, whatever became of the clones.
     fn next_held(&mut self, ctid: Ctid) -> Next {
-        let clones = self.dependents.get(&ctid).into_iter().flatten();
-        let wanted = clones.filter_map(|clone| self.slots.get(clone)).any(|slot| {
-            let Ok(life) = &slot.life else { return false };
-            let in_doubt = life.open().is_some_and(|(_, _, intent)| intent.step.step == Step::DefineClone);
-            let goes_on = !matches!(slot.phase, Phase::Over) && life.standing == Standing::Active && self.others_done(life, ctid);
-            self.source_of(life) == Some(ctid) && !life.record(&Step::DefineClone).done && (in_doubt || goes_on)
-        });
         let Some(life) = self.life(ctid) else { return Next::Over };
-        match (wanted, life.record(&Step::CloneHold).done) {
+        match (self.is_wanted_by_a_clone(ctid), life.record(&Step::CloneHold).done) {
             (true, true) => Next::Rest,
             (true, false) => {
                 let init = life.init().cloned();
@@ -155,13 +144,23 @@ impl Engine {
         }
     }
 
+    /// Whether a clone is still to be made of it. The one reason to hold a source and to keep it held: were there two, it could
+    /// be held and released for ever.
+    fn is_wanted_by_a_clone(&self, source: Ctid) -> bool {
+        let clones = self.dependents.get(&source).into_iter().flatten();
+        clones.filter_map(|clone| self.slots.get(clone)).any(|slot| {
+            let Ok(life) = &slot.life else { return false };
+            let in_doubt = life.open().is_some_and(|(_, _, intent)| intent.step.step == Step::DefineClone);
+            let stopped = matches!(life.standing, Standing::Failed { .. } | Standing::Quarantined(_));
+            let goes_on = !matches!(slot.phase, Phase::Over) && !stopped;
+            self.source_of(life) == Some(source) && !life.record(&Step::DefineClone).done && (in_doubt || goes_on)
+        })
+    }
+
     /// A clone that is to be made: its source must be `Done`, then held, and copied to one clone at a time.
     fn next_clone(&mut self, ctid: Ctid) -> Next {
         let Some(life) = self.life(ctid) else { return Next::Over };
         let Some(source) = self.source_of(life) else { return Next::Over };
-        if !self.others_done(life, source) {
-            return Next::Rest;
-        }
         let Some(slot) = self.slots.get(&source) else { return Next::Over };
         let Ok(origin) = &slot.life else { return Next::Over };
         let incarnation = origin.incarnation();
@@ -169,14 +168,13 @@ impl Engine {
         let done = origin.state() == State::Done && origin.standing == Standing::Active;
         let free = slot.cloning.is_none_or(|clone| clone == ctid);
         if self.is_source_unsettled(source, ctid) {
-            self.slot(source).waiters.insert(ctid);
             return Next::Rest;
         }
         if held && free {
             self.slot(source).cloning = Some(ctid);
             return self.step(ctid, Step::DefineClone, Action::Clone { source, incarnation });
         }
-        if (done || held) && self.slot(source).waiters.insert(ctid) {
+        if done {
             self.wake(source);
         }
         Next::Rest
@@ -197,8 +195,8 @@ impl Engine {
     /// Lets the clones that wait for a source look again.
     pub(super) fn wake_siblings(&mut self, ctid: Ctid) {
         let Some(Origin::Clone { source }) = self.life(ctid).map(|life| life.spec.origin.clone()) else { return };
-        for waiter in self.slots.get(&source).map(|slot| slot.waiters.clone()).unwrap_or_default() {
-            self.wake(waiter);
+        for sibling in self.dependents.get(&source).cloned().unwrap_or_default() {
+            self.wake(sibling);
         }
     }
 
@@ -228,6 +226,9 @@ impl Engine {
         if dependents_left {
             return Next::Rest;
         }
+        if life.is_remark_asked() {
+            return self.step(ctid, Step::DefineMark, Action::Mark);
+        }
         if let Some(leftover) = life.record(&Step::DownDestroy).leftover {
             return Next::Take(Step::DownDestroy.repair(), Action::Repair { leftover }, Reason::Interrupted);
         }
@@ -245,11 +246,6 @@ impl Engine {
         life.spec.depends_on.iter().copied().find(|&on| !self.is_done(on))
     }
 
-    /// Whether everything a clone depends on, other than its source, is done.
-    fn others_done(&self, life: &Life, source: Ctid) -> bool {
-        life.spec.depends_on.iter().all(|&on| on == source || self.is_done(on))
-    }
-
     fn is_done(&self, ctid: Ctid) -> bool {
         // A dependency that does not belong to this run was there when the run was planned.
         let Some(slot) = self.slots.get(&ctid) else { return true };
@@ -261,6 +257,10 @@ impl Engine {
 
     fn step(&self, ctid: Ctid, step: Step, action: Action) -> Next {
         let Some(life) = self.life(ctid) else { return Next::Over };
+        if step == Step::DefineMark && life.is_remark_asked() {
+            // Whatever came of earlier attempts: it is a person's word that lets it be written again.
+            return Next::Take(step.id(), action, Reason::Asked);
+        }
         let reason = match life.record(&step).past {
             Past::Untried => Reason::First,
             Past::Failed(after) => Reason::Retry { after },

@@ -24,6 +24,9 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub const LOCK_RETRY: Duration = Duration::from_millis(100);
 /// How long a lock is waited for before its container counts as waiting in this run.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(120);
+/// How often a step may find a lock held that it needs beside the container's own (a shared directory's, or the host's own
+/// lock on a configuration). With the waits between them, some two and a half minutes.
+pub const LOCK_WAITS_MAX: u32 = 12;
 /// How many effects at once, if the person says nothing.
 pub const JOBS_DEFAULT: usize = 4;
 
@@ -58,9 +61,10 @@ pub fn timeout(step: &StepId, spec: &Spec) -> Duration {
     }
 }
 
-/// How often `step` may fail with `class`.
+/// How often `step` may fail with `class`. A script's own budget is for the script's own failures: that its container was not
+/// there is none.
 pub fn failures_max(step: &StepId, class: &FailureClass, spec: &Spec) -> u32 {
-    if let Some(script) = script(&step.step, spec) {
+    if let Some(script) = script(&step.step, spec).filter(|_| *class != FailureClass::InitLost) {
         return script.retries.saturating_add(1);
     }
     // A health check asks as often as its spec says within one attempt, and readiness until its deadline.

@@ -27,7 +27,9 @@ pub fn reconcile(life: &Life, mark: &Mark, known: Epoch, seen: Option<&Seen>, ve
         // Nothing is claimed yet; what lies there is the affair of the define step, which knows its own from a stranger's.
         return None;
     }
-    if let Some(quarantine) = not_ours(mark, known, seen) {
+    // A mark that is missing is about to be written, on a person's word; the step looks again whether it is.
+    let awaited = |quarantine: &Quarantine| life.is_remark_asked() && quarantine.reason == QuarantineReason::MarkMissing;
+    if let Some(quarantine) = not_ours(mark, known, seen).filter(|quarantine| !awaited(quarantine)) {
         return Some(set_aside(life, quarantine));
     }
     let seen = seen?;

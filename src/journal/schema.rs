@@ -74,6 +74,14 @@ const BEGINS: &[(&str, &str)] = &[
     ("define.create", "declared"),
     ("define.clone", "declared"),
     ("define.mark", "declared"),
+    // Again, on a person's word.
+    ("define.mark", "defined"),
+    ("define.mark", "configured"),
+    ("define.mark", "finalized"),
+    ("define.mark", "volumed"),
+    ("define.mark", "running"),
+    ("define.mark", "featured"),
+    ("define.mark", "done"),
     ("configure.set", "defined"),
     ("finalize.start", "configured"),
     ("finalize.idmap", "configured"),
@@ -174,7 +182,9 @@ mod tests {
     /// one it leads into, and the others are named.
     fn begins_in(step: &Step) -> Vec<State> {
         match step {
-            Step::DefineCreate | Step::DefineClone | Step::DefineMark => vec![State::Declared],
+            Step::DefineCreate | Step::DefineClone => vec![State::Declared],
+            // Again wherever a person says that it was lost.
+            Step::DefineMark => State::ALL.to_vec(),
             Step::ConfigureSet => vec![State::Defined],
             Step::FinalizeStart | Step::FinalizeIdmap | Step::FinalizeStop => vec![State::Configured],
             Step::VolumePrepare(_) | Step::VolumeAttach(_) => vec![State::Finalized],

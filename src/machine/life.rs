@@ -15,7 +15,7 @@ use crate::plan::{Init, Intent, Source, steps_into};
 use super::any::{AnyContainer, OutOfTurn, Proofs};
 use super::evidence::Subject;
 use super::line::{Decision, Declaration, Fact, Note, Topic};
-use super::outcome::{Evidence, Failure, Outcome, Prepared, StepResult};
+use super::outcome::{Evidence, Failure, FailureClass, Outcome, Prepared, StepResult};
 use super::standing::Standing;
 
 /// All that the journal says of one container. Made by [`Life::declared`] from a declaration, carried on by
@@ -45,6 +45,7 @@ pub struct Life {
     init: Option<Init>,
     open: Option<(Seq, Epoch, Intent)>,
     held: bool,
+    remark: bool,
     ended: bool,
 }
 
@@ -57,6 +58,8 @@ pub struct Record {
     pub repairs: u32,
     /// Failures since the last new budget.
     pub failures: u32,
+    /// Attempts since then that found something missing or held, which is no failure of the step.
+    pub waits: u32,
     /// Attempts cut off by a crash since the last new budget; they have a limit of their own.
     pub cut_off: u32,
     /// Whether what it achieves holds.
@@ -120,6 +123,7 @@ impl Life {
             init: None,
             open: None,
             held: false,
+            remark: false,
             ended: false,
         }
     }
@@ -183,6 +187,11 @@ impl Life {
         self.held
     }
 
+    /// Whether a person said that the mark is to be written again, and it has not been yet.
+    pub fn is_remark_asked(&self) -> bool {
+        self.remark
+    }
+
     /// Whether the incarnation is over.
     pub fn is_ended(&self) -> bool {
         self.ended
@@ -226,6 +235,10 @@ impl Life {
         }
         if self.ended {
             return Due::Redeclare;
+        }
+        if self.remark && self.state() != State::Declared {
+            // Every other step asks for the mark first.
+            return Due::Take(Step::DefineMark);
         }
         let Some(next) = self.state().next() else { return Due::Nothing };
         for step in steps_into(next, &self.spec) {
@@ -316,7 +329,8 @@ impl Life {
                 record.past = Past::CutOff;
             }
             StepResult::Failed(failure) => {
-                record.failures += 1;
+                let waits = matches!(failure.class, FailureClass::Wait(_));
+                *(if waits { &mut record.waits } else { &mut record.failures }) += 1;
                 record.past = Past::Failed(failure.message.clone());
                 self.last_failure = Some((outcome.step.clone(), failure.clone()));
             }
@@ -356,9 +370,9 @@ impl Life {
                 self.held = false;
                 self.init = None;
             }
+            Evidence::Marked => self.remark = false,
             Evidence::Created { .. }
             | Evidence::Cloned { .. }
-            | Evidence::Marked
             | Evidence::Configured { .. }
             | Evidence::Idmap { .. }
             | Evidence::Attached(_)
@@ -399,19 +413,19 @@ impl Life {
             Decision::NewBudget { step } => {
                 let meant = |known: &Step| step.as_ref().is_none_or(|wanted| wanted.step == *known);
                 for (_, record) in self.steps.iter_mut().filter(|(known, _)| meant(known)) {
-                    record.failures = 0;
-                    record.cut_off = 0;
+                    (record.failures, record.waits, record.cut_off) = (0, 0, 0);
                 }
             }
             Decision::Rerun { step } => {
                 let record = self.steps.entry(step.step.clone()).or_default();
-                *record = Record { failures: 0, cut_off: 0, past: Past::Asked, ..record.clone() };
+                *record = Record { failures: 0, waits: 0, cut_off: 0, past: Past::Asked, ..record.clone() };
             }
-            // A skip is recorded as an outcome of its own; a mark is written again by its step.
+            // Recorded as an outcome of its own.
             Decision::Skip { .. } => {}
             Decision::Remark => {
+                self.remark = true;
                 let record = self.steps.entry(Step::DefineMark).or_default();
-                record.past = Past::Asked;
+                *record = Record { failures: 0, waits: 0, cut_off: 0, done: false, ..record.clone() };
             }
         }
     }

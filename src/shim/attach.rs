@@ -81,7 +81,7 @@ fn quote(bytes: &[u8], what: impl Fn() -> String, text: &mut Vec<u8>) -> Result<
 
 /// The arguments of `lxc-attach`, the program first.
 pub(super) fn argv(container: &ContainerRef) -> Vec<std::ffi::OsString> {
-    let ContainerRef { lxc_attach, lxc_path, name } = container;
+    let ContainerRef { lxc_attach, lxc_path, name, init: _ } = container;
     let wrapper = format!("/proc/self/fd/{WRAPPER_FD}");
     let mut argv = vec![lxc_attach.into(), "-P".into(), lxc_path.into()];
     argv.extend(["-n", name, "--clear-env", "--keep-var", TOKEN_VARIABLE, "--", &wrapper].map(Into::into));

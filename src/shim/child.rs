@@ -44,7 +44,7 @@ pub(super) fn start(job: &WireJob, locks: &[OwnedFd], payloads: Vec<File>) -> io
             }
             go(command, None, None)
         }
-        WireTask::Attach { argv, payloads: _ } => {
+        WireTask::Attach { argv, payloads: _, init: _ } => {
             let mut command = program(argv)?;
             let (begun, write) = pipe_with(PipeFlags::CLOEXEC)?;
             let files = (attach::WRAPPER_FD..).zip(payloads.into_iter().map(OwnedFd::from)).chain([(attach::BEGUN_FD, write)]);

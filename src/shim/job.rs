@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{Ctid, IdMap, Incarnation, Moment, StepId, Token};
+use crate::plan::Init;
 
 /// One child of one intent.
 #[derive(Debug)]
@@ -117,6 +118,8 @@ pub struct ContainerRef {
     pub lxc_path: PathBuf,
     /// The container's name (`-n`).
     pub name: String,
+    /// The init that it runs on. A script that is cut off because this ends has not failed.
+    pub init: Init,
 }
 
 /// Whether a host program gets the lock and the token.

@@ -145,6 +145,24 @@ pub(super) fn wait_for_any(bearers: &[Bearer], ms: u32) -> io::Result<()> {
     poll_for(&mut fds, ms)
 }
 
+/// Whether a process ends within `ms`.
+pub(super) fn ends_within(pidfd: &OwnedFd, ms: u32) -> bool {
+    let until = boottime_ms() + u64::from(ms);
+    loop {
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        let left = u32::try_from(until.saturating_sub(boottime_ms())).unwrap_or(ms);
+        if poll_for(&mut fds, left).is_err() {
+            return false;
+        }
+        if !fds[0].revents().is_empty() {
+            return true;
+        }
+        if left == 0 {
+            return false;
+        }
+    }
+}
+
 /// Lets time pass where there is no descriptor to wait on.
 pub(super) fn pause_ms(ms: u32) -> io::Result<()> {
     poll_for(&mut [], ms)

@@ -47,6 +47,8 @@ pub enum Ending {
     Exited(i32),
     /// It was ended by this signal, not by the deadline.
     Signalled(i32),
+    /// The script was cut off: the container that it ran in went down.
+    ContainerEnded,
     /// The deadline passed and what belonged to the job was ended, but for [`JobResult::undead`].
     TimedOut,
     /// Nothing was run: the program could not be started, or `lxc-attach` never reached the script.
@@ -158,6 +160,7 @@ struct OnDisk {
 enum OnDiskEnding {
     Exit(i32),
     Signal(i32),
+    ContainerEnded,
     Timeout,
     NotStarted(String),
     NotDurable(String),
@@ -175,6 +178,7 @@ pub(super) fn encode(result: &JobResult) -> serde_json::Result<Vec<u8>> {
         ending: match ending {
             Ending::Exited(status) => OnDiskEnding::Exit(status),
             Ending::Signalled(signal) => OnDiskEnding::Signal(signal),
+            Ending::ContainerEnded => OnDiskEnding::ContainerEnded,
             Ending::TimedOut => OnDiskEnding::Timeout,
             Ending::NotStarted { why } => OnDiskEnding::NotStarted(why),
             Ending::NotDurable { why } => OnDiskEnding::NotDurable(why),
@@ -198,6 +202,7 @@ fn decode(text: &[u8], output_path: &Path) -> Result<JobResult, String> {
         ending: match ending {
             OnDiskEnding::Exit(status) => Ending::Exited(status),
             OnDiskEnding::Signal(signal) => Ending::Signalled(signal),
+            OnDiskEnding::ContainerEnded => Ending::ContainerEnded,
             OnDiskEnding::Timeout => Ending::TimedOut,
             OnDiskEnding::NotStarted(why) => Ending::NotStarted { why },
             OnDiskEnding::NotDurable(why) => Ending::NotDurable { why },
@@ -234,6 +239,7 @@ mod tests {
         for ending in [
             Ending::Exited(3),
             Ending::Signalled(9),
+            Ending::ContainerEnded,
             Ending::TimedOut,
             Ending::NotStarted { why: why() },
             Ending::NotDurable { why: why() },

@@ -41,6 +41,10 @@ const DRAIN_BYTES_MAX: usize = 1024 * 1024;
 const UNDEAD_NAMED_MAX: usize = 64;
 /// The longest reason a result gives.
 const WHY_CHARS_MAX: usize = 1000;
+/// How long an init goes on after it has killed everything else; busybox takes two seconds.
+const SHUTDOWN_MS_MAX: u32 = 10_000;
+/// What `lxc-attach` exits with when the script was ended by SIGHUP, SIGINT, SIGKILL or SIGTERM.
+const KILLED_STATUSES: [i32; 4] = [129, 130, 137, 143];
 /// What the shim ends with if it cannot write a result.
 const NO_RESULT: u8 = 70;
 
@@ -163,6 +167,11 @@ fn supervise(job: &WireJob, locks: Vec<OwnedFd>, payloads: Vec<File>, signals: S
         Ok(child) => watch.until_over(job, child)?,
         Err(error) => (Ending::NotStarted { why: format!("the program could not be started: {error}") }, Vec::new(), None),
     };
+    if let WireTask::Attach { init: (pid, start_ticks), .. } = job.task
+        && went_down_with(&ending, Identity { pid, start_ticks })
+    {
+        ending = Ending::ContainerEnded;
+    }
     let unpacked = begun.as_mut().and_then(unpack::read_report);
     let output_bytes = watch.output.finish()?;
     if ending.is_success()
@@ -351,6 +360,22 @@ impl Watch {
             }
         }
     }
+}
+
+/// Whether a script came to this end because its container went down: the init is gone, or it goes within moments of the kill
+/// that ended the script, as in an orderly shutdown, where init ends everything else first.
+fn went_down_with(ending: &Ending, init: Identity) -> bool {
+    let killed = match ending {
+        Ending::Exited(status) => KILLED_STATUSES.contains(status),
+        Ending::Signalled(_) => true,
+        Ending::ContainerEnded | Ending::TimedOut | Ending::NotStarted { .. } | Ending::NotDurable { .. } => return false,
+    };
+    if ending.is_success() {
+        return false;
+    }
+    let Some(pidfd) = process::open(&init) else { return true };
+    let wait = if killed { SHUTDOWN_MS_MAX } else { 0 };
+    process::ends_within(&pidfd, wait)
 }
 
 fn ending_of(status: WaitStatus) -> Ending {

@@ -45,7 +45,8 @@ pub(super) enum WireTask {
     /// A program of the host.
     Run { argv: Vec<Bytes>, env: Vec<(String, Bytes)>, keeps: bool },
     /// `lxc-attach`; the memfds come as the payload descriptors, one or two.
-    Attach { argv: Vec<Bytes>, payloads: usize },
+    /// `init` is process id and start time of what it runs on.
+    Attach { argv: Vec<Bytes>, payloads: usize, init: (u32, u64) },
     /// The archive comes as the payload descriptor.
     Unpack { rootfs: Bytes, users: Vec<(u32, u32, u32)>, groups: Vec<(u32, u32, u32)> },
 }
@@ -113,7 +114,8 @@ pub(super) enum Payload {
 }
 
 fn attached(container: &super::job::ContainerRef, payloads: usize) -> WireTask {
-    WireTask::Attach { argv: attach::argv(container).into_iter().map(Bytes::of).collect(), payloads }
+    let init = (container.init.pid, container.init.start_ticks);
+    WireTask::Attach { argv: attach::argv(container).into_iter().map(Bytes::of).collect(), payloads, init }
 }
 
 fn variables(env: &Variables) -> Result<Vec<(String, Bytes)>, JobError> {

@@ -3,6 +3,8 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects; everything else fails it")]
 
 mod crashes;
+#[path = "../fleets/mod.rs"]
+mod fleets;
 mod host;
 mod rig;
 mod rules;

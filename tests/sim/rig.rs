@@ -8,85 +8,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix::host::sim::{Progress, Survivors, World};
-use phoenix::ids::{Ctid, Generation, IdMap, Incarnation, RunId, State, Step, StepId, Token};
+use phoenix::ids::{Ctid, Generation, Incarnation, RunId, State, Step, StepId, Token};
 use phoenix::machine::{Evidence, FailureClass, Report, StepResult};
-use phoenix::manifest::{
-    Autostart, EnvValue, Feature, HealthCheck, HostOptions, Mount, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe, Resources,
-    Script, Spec, Template, Volume,
-};
+use phoenix::manifest::{EnvValue, Feature, Mount, Origin, Script, Spec};
 use phoenix::plan::{Action, Effect, Init, Intent, Mark, Reason, Source, StartPurpose, steps_into};
-use phoenix_journal::{Digest, Epoch, JournalId};
+use phoenix_journal::{Epoch, JournalId};
 
-pub(crate) fn ctid(number: u32) -> Ctid {
-    Ctid::new(number).expect("a number in range")
-}
+use super::fleets;
+pub(crate) use super::fleets::{cloned, ctid, mounted};
 
 pub(crate) fn journal() -> JournalId {
     "0123456789abcdef0123456789abcdef".parse().expect("32 hex digits")
 }
 
+/// With a secret, which the engine's own fleets do not need.
 pub(crate) fn script(name: &str) -> Script {
-    Script {
-        path: format!("{name}.sh").into(),
-        digest: Digest::of(name.as_bytes()),
-        text: None,
-        env: BTreeMap::from([("PGPASSWORD".to_owned(), EnvValue::SecretFile("/root/pg".into()))]),
-        args: Vec::new(),
-        timeout: Duration::from_secs(60),
-        retries: 0,
-        on_interrupt: OnInterrupt::Rerun,
-    }
+    let env = BTreeMap::from([("PGPASSWORD".to_owned(), EnvValue::SecretFile("/root/pg".into()))]);
+    Script { env, ..fleets::script(name) }
 }
 
 pub(crate) fn spec(number: u32) -> Spec {
-    Spec {
-        ctid: ctid(number),
-        hostname: format!("c{number}").parse().expect("a host name"),
-        origin: Origin::Template(Template::File("/templates/debian.tar".into())),
-        unprivileged: true,
-        idmap: IdMap::shifted(100_000, 65_536).expect("a map"),
-        resources: Resources { memory_mb: 512, swap_mb: 0, cores: Some(1), disk_gb: Some(4) },
-        network: Vec::new(),
-        mounts: Vec::new(),
-        depends_on: BTreeSet::new(),
-        features: vec![Feature { name: "base".parse().expect("a name"), script: script("base") }],
-        application: None,
-        health: vec![HealthCheck {
-            name: "up".parse().expect("a name"),
-            command: vec!["true".to_owned()],
-            retries: 0,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(5),
-        }],
-        ready: Ready { probe: ReadyProbe::Init, timeout: Duration::from_secs(30) },
-        autostart: Autostart { enabled: true, order: None, up_delay_s: None, down_timeout_s: None },
-        host_options: HostOptions::default(),
-    }
-}
-
-pub(crate) fn volume(name: &str) -> Volume {
-    Volume {
-        name: name.parse().expect("a name"),
-        source: format!("/srv/{name}").into(),
-        owner: Owner { uid: 1000, gid: 1000 },
-        mode: Some(0o750),
-        ownership: Ownership::Chown,
-        take_ownership: false,
-        recursive: false,
-        nosuid_mount: None,
-    }
-}
-
-pub(crate) fn mounted(mut spec: Spec, name: &str) -> Spec {
-    let at = format!("/srv/{name}").parse().expect("a target");
-    spec.mounts.push(Mount { volume: volume(name), at, read_only: false });
-    spec
-}
-
-pub(crate) fn cloned(mut spec: Spec, source: u32) -> Spec {
-    spec.origin = Origin::Clone { source: ctid(source) };
-    spec.depends_on.insert(ctid(source));
-    spec
+    Spec { features: vec![Feature { name: "base".parse().expect("a name"), script: script("base") }], ..fleets::spec(number) }
 }
 
 /// A source, a clone of it with a volume and an application, and a third that shares the volume.

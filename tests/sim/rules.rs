@@ -426,7 +426,7 @@ fn each_fault_is_reported_as_what_it_is() {
         ("configure.set", When::After, What::Hang, FailureClass::Timeout),
         ("configure.set", When::Before, What::Undead, FailureClass::Undead),
         ("finalize.start", When::Piece(2), What::InitDies, FailureClass::Transient),
-        ("feature.apply", When::Piece(3), What::InitDies, FailureClass::InitLost),
+        ("feature.apply", When::Before, What::InitDies, FailureClass::InitLost),
         ("feature.apply", When::Piece(3), What::Exit { status: 3, output: "no".to_owned() }, FailureClass::Transient),
         ("feature.apply", When::Piece(3), What::Hang, FailureClass::Timeout),
         ("feature.apply", When::Before, What::Tamper(Tamper::Freeze(ctid(C))), FailureClass::Timeout),
@@ -442,6 +442,13 @@ fn each_fault_is_reported_as_what_it_is() {
         let result = do_step(&mut rig, ctid(C), all[place].clone());
         assert_eq!(class_of(&result), &class, "{base} {when:?} {what:?}");
     }
+}
+
+#[test]
+fn a_script_whose_container_dies_was_cut_off() {
+    let mut rig = rig_with(faulty("feature.apply", When::Piece(3), What::InitDies), vec![spec(C)]);
+    through(&mut rig, ctid(C), &[finalized(), vec![Step::RunStart, Step::RunReady]].concat());
+    assert_eq!(do_step(&mut rig, ctid(C), feature()), StepResult::Interrupted);
 }
 
 #[test]

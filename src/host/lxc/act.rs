@@ -225,6 +225,7 @@ pub(super) fn owner(mark: &Mark) -> String {
 pub(super) fn judge_ending(step: &StepId, result: &JobResult, what: &str, command: Option<String>, tail: String) -> Taken<()> {
     let (class, message, status) = match &result.ending {
         Ending::Exited(0) => return Ok(()),
+        Ending::ContainerEnded => return Err(Box::new(StepResult::Interrupted)),
         Ending::Exited(status) => (FailureClass::Transient, format!("{what} failed"), Some(format!("exit {status}"))),
         Ending::Signalled(signal) => (FailureClass::Transient, format!("{what} was ended by a signal"), Some(format!("signal {signal}"))),
         Ending::TimedOut if result.undead.is_empty() => {

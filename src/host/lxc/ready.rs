@@ -70,7 +70,7 @@ impl Act<'_> {
         }
         // `--wait` blocks until the start has ended, where systemd knows it (240); older ones answer `starting` at once.
         let argv = ["systemctl", "is-system-running", "--wait"].map(str::to_owned).to_vec();
-        let result = self.ask(argv)?;
+        let result = self.ask(held, argv)?;
         let answer = String::from_utf8_lossy(&result.output().unwrap_or_default()).trim().to_owned();
         // `degraded` is no longer starting: what failed is for health checks to find.
         if matches!(answer.as_str(), "running" | "degraded" | "maintenance" | "stopping") {
@@ -81,15 +81,15 @@ impl Act<'_> {
     }
 
     fn ask_command(&self, held: &Held, argv: Vec<String>) -> Taken<bool> {
-        let yes = self.ask(argv)?.ending.is_success();
+        let yes = self.ask(held, argv)?.ending.is_success();
         if !yes {
             held.ends_within(self.remaining_at_most(ASK_AGAIN_BY_PROCESS));
         }
         Ok(yes)
     }
 
-    fn ask(&self, argv: Vec<String>) -> Taken<crate::shim::JobResult> {
-        let task = Task::Command { container: self.container(), argv, env: self.base_environment() };
+    fn ask(&self, held: &Held, argv: Vec<String>) -> Taken<crate::shim::JobResult> {
+        let task = Task::Command { container: self.container(held), argv, env: self.base_environment() };
         self.run(task, Vec::new(), Vec::new())
     }
 }

@@ -8,11 +8,12 @@ use crate::ids::{IdKind, Step};
 use crate::machine::{Evidence, Failure, FailureClass, StepResult, WaitKind};
 use crate::manifest::{HealthCheck, Script};
 use crate::plan::Init;
-use crate::shim::{self, ContainerRef, JobResult, Secret, SecretError, Task, Variables};
+use crate::shim::{self, ContainerRef, Ending, JobResult, Secret, SecretError, Task, Variables};
 
 use super::act::{Act, Taken, chain, failed, output_of, tail};
 use super::inside::Inside;
 use super::life::init_lost;
+use super::proc::Held;
 
 /// What a script or command gets as `PATH`, unless the manifest says otherwise.
 const INSIDE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -26,9 +27,9 @@ impl Act<'_> {
             script.text.clone().ok_or_else(|| failed(FailureClass::Permanent, "the script's text was not loaded from the journal"))?;
         let (env, secrets) = shim::resolve(&script.env).map_err(|error| self.secret_missing(&error))?;
         let env = self.base_environment().into_iter().chain(env).collect();
-        let task = Task::Script { container: self.container(), text, args: script.args.clone(), env };
+        let task = Task::Script { container: self.container(&held), text, args: script.args.clone(), env };
         let result = self.run(task, vec![self.host.layout.rootfs(self.intent().ctid)], secrets)?;
-        if !result.ending.is_success() && !held.is_alive() {
+        if matches!(result.ending, Ending::NotStarted { .. }) && !held.is_alive() {
             return Err(init_lost(init));
         }
         self.script_ended(script, &result)
@@ -51,7 +52,7 @@ impl Act<'_> {
         loop {
             asked += 1;
             let deadline = self.host.clock.moment().after(self.remaining_at_most(check.timeout));
-            let task = Task::Command { container: self.container(), argv: check.command.clone(), env: self.base_environment() };
+            let task = Task::Command { container: self.container(&held), argv: check.command.clone(), env: self.base_environment() };
             let result = self.run_until(task, Vec::new(), Vec::new(), deadline)?;
             if result.ending.is_success() {
                 return Ok(Evidence::Healthy { asked });
@@ -85,11 +86,12 @@ impl Act<'_> {
     }
 
     /// The running container as `lxc-attach` is told of it.
-    pub(super) fn container(&self) -> ContainerRef {
+    pub(super) fn container(&self, held: &Held) -> ContainerRef {
         ContainerRef {
             lxc_attach: self.host.programs.lxc_attach.clone(),
             lxc_path: self.host.layout.path().to_owned(),
             name: self.intent().ctid.to_string(),
+            init: held.init(self.host.clock.boot()),
         }
     }
 

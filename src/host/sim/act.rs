@@ -268,7 +268,7 @@ impl World {
         let intent = &effect.intent;
         let Action::RunScript { init } = &intent.action else { return Ok(()) };
         if !self.is_up_as(intent.ctid, init) {
-            return Err(Box::new(init_lost()));
+            return Err(Box::new(StepResult::Interrupted));
         }
         let Some(script) = script_of(effect).map(|script| script.digest) else { return Ok(()) };
         let same =

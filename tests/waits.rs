@@ -1,0 +1,181 @@
+//! The driver on a host whose answers are meddled with: what is waited for, and for how long.
+//!
+//! Apart from `rehearsal`, because the simulator never says that somebody else holds a lock beside the container's own.
+
+mod fleets;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use fleets::{ctid, mounted, spec, wanted};
+use phoenix::driver::{Channel, Observer, Progress, Site, up};
+use phoenix::engine::Stand;
+use phoenix::host::sim::{Flow, Sim, World, WorldOptions};
+use phoenix::host::{Host, HostError, Lease, LockError, Territory, Watch};
+use phoenix::ids::{Ctid, HostKind, Now, Wall};
+use phoenix::machine::{Fact, Failure, FailureClass, Report, RunEnd, Standing, StepResult, Wait, WaitKind};
+use phoenix::manifest::Spec;
+use phoenix::plan::{Doubt, Effect, Observation};
+use phoenix_journal::{JournalId, Recorded, WriterInfo};
+
+/// What is said instead of the truth: the step, how often, and the answer.
+struct Lie {
+    step: &'static str,
+    times: AtomicU32,
+    answer: StepResult,
+}
+
+impl Lie {
+    fn new(step: &'static str, times: u32, answer: StepResult) -> Self {
+        Self { step, times: AtomicU32::new(times), answer }
+    }
+
+    fn about(&self, effect: &Effect) -> Option<Report> {
+        let meant = effect.intent.step.to_string() == self.step;
+        let left = self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |times| times.checked_sub(u32::from(meant)));
+        (meant && left.is_ok()).then(|| Report::bare(self.answer.clone()))
+    }
+}
+
+struct Meddled {
+    sim: Sim,
+    /// Instead of carrying out.
+    acting: Lie,
+    /// Instead of what became of a step that was carried out.
+    told: Lie,
+    /// Instead of settling.
+    settling: Lie,
+    settled: Mutex<Vec<String>>,
+}
+
+impl Host for Meddled {
+    fn kind(&self) -> HostKind {
+        self.sim.kind()
+    }
+
+    fn territory(&self) -> Result<Territory, HostError> {
+        self.sim.territory()
+    }
+
+    fn settle_in(&self, journal: &JournalId) -> Result<(), HostError> {
+        self.sim.settle_in(journal)
+    }
+
+    fn now(&self) -> Result<Now, HostError> {
+        self.sim.now()
+    }
+
+    fn observe(&self, journal: Option<&JournalId>, ctids: &[Ctid]) -> Result<Observation, HostError> {
+        self.sim.observe(journal, ctids)
+    }
+
+    fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
+        self.sim.lock(ctids)
+    }
+
+    fn allocate(&self, effect: &Effect, lease: &mut Lease) -> Result<(), HostError> {
+        self.sim.allocate(effect, lease)
+    }
+
+    fn carry_out(&self, effect: Recorded<Effect>, lease: Lease) -> Report {
+        if let Some(report) = self.acting.about(effect.get()) {
+            return report;
+        }
+        let told = self.told.about(effect.get());
+        let report = self.sim.carry_out(effect, lease);
+        told.unwrap_or(report)
+    }
+
+    fn settle(&self, doubt: &Doubt, watch: &dyn Watch) -> Report {
+        self.settled.lock().expect("no panic").push(doubt.effect.intent.step.to_string());
+        self.settling.about(&doubt.effect).unwrap_or_else(|| self.sim.settle(doubt, watch))
+    }
+}
+
+fn nothing() -> Lie {
+    Lie::new("", 0, StepResult::Absent)
+}
+
+fn held() -> StepResult {
+    let wait = Wait { kind: WaitKind::Lock, name: "another phoenix".to_owned(), ctid: None, pid: Some(1), since: Wall(0) };
+    StepResult::Failed(Failure::new(FailureClass::Wait(wait), "another process holds the lock"))
+}
+
+/// The results of the outcomes of each step, in order.
+#[derive(Default)]
+struct Results(BTreeMap<String, Vec<StepResult>>);
+
+impl Observer for Results {
+    fn observe(&mut self, progress: Progress<'_>) {
+        if let Progress::Recorded { fact: Fact::Outcome(outcome), .. } = progress {
+            self.0.entry(outcome.step.to_string()).or_default().push(outcome.result.clone());
+        }
+    }
+}
+
+impl Results {
+    fn of(&self, step: &str) -> &[StepResult] {
+        self.0.get(step).map_or(&[], Vec::as_slice)
+    }
+}
+
+struct Ran {
+    end: RunEnd,
+    stands: BTreeMap<Ctid, Stand>,
+    results: Results,
+    settled: Vec<String>,
+}
+
+fn run(spec: Spec, acting: Lie, told: Lie, settling: Lie) -> Ran {
+    let directory = tempfile::tempdir().expect("a directory");
+    let sim = Sim::new(World::new(WorldOptions::seeded(1)), Flow::Real);
+    let host = Arc::new(Meddled { sim, acting, told, settling, settled: Mutex::default() });
+    let writer = WriterInfo { pid: std::process::id(), command: "test".to_owned(), started_at_ms: 0, boot_id: "test".to_owned() };
+    let entropy = || {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        [NEXT.fetch_add(1, Ordering::SeqCst).to_be_bytes(); 4].concat().try_into().expect("sixteen bytes")
+    };
+    let site = Site { host: host.clone(), journal: directory.path().join("journal.db"), writer, entropy };
+    let fleet = "fleet".parse().expect("a name");
+    let mut results = Results::default();
+    let finished = up(&site, &fleet, &wanted(vec![spec]), 1, &Channel::new(), &mut results).expect("a run");
+    let settled = host.settled.lock().expect("no panic").clone();
+    Ran { end: finished.end, stands: finished.stands, results, settled }
+}
+
+#[test]
+fn a_lock_that_is_held_within_a_step_is_waited_for() {
+    let ran = run(mounted(spec(101), "media"), Lie::new("volume.prepare[media]", 4, held()), nothing(), nothing());
+    assert_eq!(ran.end, RunEnd::Done);
+    let results = ran.results.of("volume.prepare[media]");
+    assert_eq!(results.len(), 5, "more often than a step may fail: {results:?}");
+}
+
+#[test]
+fn a_missing_source_is_not_waited_for_in_this_run() {
+    let wait = Wait { kind: WaitKind::Source, name: "/srv/media".to_owned(), ctid: None, pid: None, since: Wall(0) };
+    let missing = StepResult::Failed(Failure::new(FailureClass::Wait(wait), "not mounted"));
+    let ran = run(mounted(spec(101), "media"), Lie::new("volume.prepare[media]", 1, missing), nothing(), nothing());
+    assert_eq!(ran.end, RunEnd::Failed);
+    assert!(matches!(&ran.stands[&ctid(101)], Stand::Stuck(Standing::Waiting(_))), "{:?}", ran.stands);
+}
+
+#[test]
+fn a_step_that_cannot_be_looked_at_stays_in_doubt() {
+    let cut_off = StepResult::Unknown { why: "the shim was killed".to_owned() };
+    let step = "feature.apply[base]";
+    let ran = run(spec(101), nothing(), Lie::new(step, 1, cut_off), Lie::new(step, 3, held()));
+    assert_eq!(ran.end, RunEnd::Done);
+    assert_eq!(ran.settled, [step; 4]);
+    let results = ran.results.of(step);
+    assert!(matches!(results, [StepResult::Done(_)]), "the script has a result, and is not run again: {results:?}");
+}
+
+#[test]
+fn a_script_whose_container_is_lost_has_not_used_its_one_attempt() {
+    let lost = StepResult::Failed(Failure::new(FailureClass::InitLost, "the init is gone"));
+    let ran = run(spec(101), Lie::new("feature.apply[base]", 1, lost), nothing(), nothing());
+    assert_eq!(ran.end, RunEnd::Done);
+    assert_eq!(ran.results.of("run.start").len(), 2, "it was started again");
+}
