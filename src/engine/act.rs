@@ -143,7 +143,11 @@ impl Engine {
         slot.phase = Phase::Recording;
         let Ok(life) = &slot.life else { return };
         let Some((seq, _, intent)) = life.open() else { return };
-        let verdict = judge(life, intent, &report.result);
+        let verdict = if report.result.lost_init_in_crash(&intent.step, recovered) {
+            Judgement { init_lost: true, ..judge_cut_off(life, intent) }
+        } else {
+            judge(life, intent, &report.result)
+        };
         let mut outcome = Outcome::of(intent, *seq, report.result, now.wall);
         outcome.run = run;
         outcome.recovered = recovered;

@@ -325,6 +325,10 @@ impl Life {
                     self.hold_true(evidence);
                 }
             }
+            StepResult::Failed(_) if outcome.result.lost_init_in_crash(&outcome.step, outcome.recovered) => {
+                record.cut_off += 1;
+                record.past = Past::CutOff;
+            }
             StepResult::Failed(failure) => {
                 let waits = matches!(failure.class, FailureClass::Wait(_));
                 *(if waits { &mut record.waits } else { &mut record.failures }) += 1;
