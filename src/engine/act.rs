@@ -143,11 +143,7 @@ impl Engine {
         slot.phase = Phase::Recording;
         let Ok(life) = &slot.life else { return };
         let Some((seq, _, intent)) = life.open() else { return };
-        let verdict = if report.result.lost_init_in_crash(&intent.step, recovered) {
-            Judgement { init_lost: true, ..judge_cut_off(life, intent) }
-        } else {
-            judge(life, intent, &report.result)
-        };
+        let verdict = judge(life, intent, &report.result, recovered);
         let mut outcome = Outcome::of(intent, *seq, report.result, now.wall);
         outcome.run = run;
         outcome.recovered = recovered;
@@ -184,9 +180,12 @@ impl Judgement {
     }
 }
 
-fn judge(life: &Life, intent: &Intent, result: &StepResult) -> Judgement {
+fn judge(life: &Life, intent: &Intent, result: &StepResult, recovered: bool) -> Judgement {
     match result {
         StepResult::Done(_) => Judgement { state: Some(life.after(&intent.step)), ..Judgement::goes_on() },
+        StepResult::Failed(_) if result.lost_init_in_crash(&intent.step, recovered) => {
+            Judgement { init_lost: true, ..judge_cut_off(life, intent) }
+        }
         StepResult::Failed(failure) => judge_failure(life, &intent.step, failure),
         StepResult::Absent => judge_cut_off(life, intent),
         StepResult::Partial { leftover } if intent.step.repair => {

@@ -145,6 +145,16 @@ impl Engine {
         }
     }
 
+    /// The clone for whose sake a held source stays down, if what became of the copy is not known yet.
+    pub(super) fn held_for(&self, source: Ctid) -> Option<Ctid> {
+        let is_in_doubt = |clone: Ctid| {
+            let Some(life) = self.life(clone) else { return false };
+            self.source_of(life) == Some(source) && life.open().is_some_and(|(_, _, intent)| intent.step.step == Step::DefineClone)
+        };
+        self.life(source).filter(|life| life.is_held())?;
+        self.dependents.get(&source).into_iter().flatten().copied().find(|&clone| is_in_doubt(clone))
+    }
+
     /// Whether a clone is still to be made of it. The one reason to hold a source and to keep it held: were there two, it could
     /// be held and released for ever.
     fn is_wanted_by_a_clone(&self, source: Ctid) -> bool {

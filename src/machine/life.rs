@@ -19,8 +19,9 @@ use super::outcome::{Evidence, Failure, FailureClass, Outcome, Prepared, StepRes
 use super::standing::Standing;
 
 /// All that the journal says of one container. Made by [`Life::declared`] from a declaration, carried on by
-/// [`Life::learn`] with each fact that follows, in the order of the journal.
-#[derive(Debug)]
+/// [`Life::learn`] with each fact that follows, in the order of the journal. A clone is what the same journal would tell
+/// again; explorations of the engine begin many futures from one.
+#[derive(Clone, Debug)]
 pub struct Life {
     /// The fleet that it belongs to.
     pub fleet: FleetName,
