@@ -84,6 +84,8 @@ impl Engine {
             return;
         }
         slot.unknowns = 0;
+        let blind = phoenix_journal::sabotaged("doubts_are_not_looked_at");
+        let report = if blind { Report::bare(StepResult::Absent) } else { report };
         self.conclude(ctid, report, true, now, out);
     }
 
@@ -181,7 +183,9 @@ impl Judgement {
 fn judge(life: &Life, intent: &Intent, result: &StepResult, recovered: bool) -> Judgement {
     match result {
         StepResult::Done(_) => Judgement { state: Some(life.after(&intent.step)), ..Judgement::goes_on() },
-        StepResult::Failed(failure) if failure.cuts_off(recovered) => Judgement { init_lost: true, ..judge_cut_off(life, intent) },
+        StepResult::Failed(_) if result.lost_init_in_crash(&intent.step, recovered) => {
+            Judgement { init_lost: true, ..judge_cut_off(life, intent) }
+        }
         StepResult::Failed(failure) => judge_failure(life, &intent.step, failure),
         StepResult::Absent => judge_cut_off(life, intent),
         StepResult::Partial { leftover } if intent.step.repair => {
@@ -207,7 +211,7 @@ fn judge(life: &Life, intent: &Intent, result: &StepResult, recovered: bool) -> 
 
 fn judge_cut_off(life: &Life, intent: &Intent) -> Judgement {
     let cut_off = life.record(&intent.step.step).cut_off + 1;
-    if cut_off < limits::CUT_OFFS_MAX {
+    if cut_off < limits::CUT_OFFS_MAX || phoenix_journal::sabotaged("cut_off_attempts_are_not_counted") {
         return Judgement::goes_on();
     }
     Judgement::quarantined(QuarantineReason::Budget, format!("{} was cut off {cut_off} times", intent.step))
