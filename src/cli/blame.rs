@@ -11,6 +11,7 @@ use phoenix_journal::JournalError;
 use crate::driver::{DecideError, DriveError, RunError, TurnError};
 use crate::host::HostError;
 use crate::manifest::Problems;
+use crate::rehearse::RehearsalError;
 use crate::report::plain::{Look, Tone, one_line, paragraph};
 
 use super::screen::{Screen, say};
@@ -90,6 +91,9 @@ pub(super) enum CliError {
         /// How much is wrong.
         findings: String,
     },
+    /// Nothing could be rehearsed.
+    #[error(transparent)]
+    Rehearsal(#[from] RehearsalError),
     /// Stdout cannot be written to.
     #[error("cannot write to stdout")]
     Output(#[source] io::Error),
@@ -141,6 +145,7 @@ fn details(error: &CliError) -> Vec<String> {
         | CliError::Usage { .. }
         | CliError::Unreadable { .. }
         | CliError::NotWhole { .. }
+        | CliError::Rehearsal(_)
         | CliError::Output(_) => Vec::new(),
     }
 }
@@ -161,6 +166,7 @@ fn next(error: &CliError) -> Option<String> {
         | CliError::Manifest(_)
         | CliError::Unreadable { .. }
         | CliError::NotWhole { .. }
+        | CliError::Rehearsal(_)
         | CliError::Output(_) => None,
     }
 }
@@ -174,6 +180,8 @@ fn blame(error: &CliError) -> Exit {
         CliError::Host(error) => of_host(error),
         CliError::Manifest(_) | CliError::Usage { .. } | CliError::Unreadable { .. } => Exit::Usage,
         CliError::NotWhole { .. } => Exit::Journal,
+        CliError::Rehearsal(RehearsalError::Unreached { .. }) => Exit::Usage,
+        CliError::Rehearsal(RehearsalError::Stage(_)) => Exit::Fault,
         CliError::Output(_) => Exit::Host,
     }
 }
