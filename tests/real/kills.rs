@@ -3,6 +3,7 @@
 //! Meanwhile `status` is asked all the time and held against the journal. Not here: kills of shims and children (`shims`).
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
@@ -12,9 +13,10 @@ use serde_json::Value;
 
 use super::dice::Dice;
 use super::fingerprint::check_same;
-use super::fleet::{FIVE_SCRIPTS, paced_five};
+use super::fleet::{FIVE_SCRIPTS, Fleet, paced_five};
 use super::ground::{Ground, containers_of, tell};
-use super::processes::{now, pause};
+use super::processes::{now, pause, until};
+use super::template::{Extra, packed};
 
 /// Kills in one run of this test, unless `PHOENIX_TEST_KILLS` says otherwise.
 const KILLS: usize = 30;
@@ -174,4 +176,22 @@ fn kill_down(ground: &Ground, dice: &mut Dice) -> usize {
     phoenix.kill();
     ground.down(0);
     usize::from(in_time)
+}
+
+#[test]
+fn what_a_killed_down_had_moved_away_is_removed_by_the_next() {
+    let Some(ground) = Ground::new(38) else { return };
+    let names: Vec<String> = (0..3000).map(|index| format!("srv/file-{index}")).collect();
+    let files: Vec<Extra<'_>> = names.iter().map(|name| Extra::File(name, b"x")).collect();
+    packed(&ground.template(), &files);
+    Fleet::new(&ground).container(0, serde_json::json!({ "startup": { "down_timeout": "1s" } })).write();
+    ground.up(0);
+    let phoenix = ground.start(&["down", "--all", "--yes"]);
+    let left = || fs::read_dir(ground.path("lxc")).expect("a directory").flatten().map(|entry| entry.file_name()).collect::<Vec<_>>();
+    until("the move", || left().iter().any(|name| name.to_string_lossy().starts_with(".phoenix-gone-")).then_some(()));
+    phoenix.kill();
+    assert_eq!(left().len(), 2, "it was killed too late: {:?}", left());
+    ground.down(0);
+    assert_eq!(left().len(), 1, "the sentinel alone: {:?}", left());
+    ground.invariant_journal_is_clean();
 }

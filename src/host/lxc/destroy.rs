@@ -67,8 +67,9 @@ impl Act<'_> {
         for leftover in [layout.gone(intent.ctid, intent.incarnation), layout.staging(intent.ctid, intent.incarnation)] {
             removal::remove_tree(&leftover).map_err(|error| {
                 let leftover = leftover.display().to_string();
-                // Somebody mounted something there: only a person can tell whether it may go.
-                if error.kind() == std::io::ErrorKind::ResourceBusy {
+                // Somebody mounted something there: only a person can tell whether it may go. The repair says so, since it is
+                // what has to be taken again.
+                if intent.step.repair && error.kind() == std::io::ErrorKind::ResourceBusy {
                     return failed(FailureClass::Permanent, format!("cannot remove {leftover}: {error}"));
                 }
                 Box::new(StepResult::Partial { leftover: format!("{leftover}: {error}") })
