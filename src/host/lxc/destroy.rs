@@ -22,6 +22,7 @@ impl Act<'_> {
         if !observe::up(layout, intent.ctid).map_err(|error| io_failed("look at the container", &error))?.is_down() {
             return Err(failed(FailureClass::Transient, "the container is up; it is stopped before it is destroyed"));
         }
+        self.remove_control_groups();
         let place = layout.container(intent.ctid);
         durable::rename_no_replace(&place, &gone).map_err(at("rename", &place))?;
         self.finish_destroying()
