@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -176,11 +177,12 @@ fn hostile_commands_of_others_never_reach_a_terminal_raw() {
     fs::create_dir_all(&locks).expect("a directory");
     fs::set_permissions(&locks, PermissionsExt::from_mode(0o700)).expect("a mode");
     let mut holder = host_command(Path::new("flock"));
-    holder.arg(locks.join(format!("lxc-{}", ground.ctid(0)))).args(["sh", "-c", &format!("sleep 60; : {NASTY_NAME}")]);
-    let mut holder = holder.spawn().expect("flock starts");
+    // It alone holds the lock, and its command has the words of what it runs.
+    holder.arg("-o").arg(locks.join(format!("lxc-{}", ground.ctid(0)))).args(["sh", "-c", "read waiting", NASTY_NAME]);
+    let mut holder = holder.stdin(Stdio::piped()).spawn().expect("flock starts");
     let manifest = ground.path("fleet.json");
     let phoenix = ground.start(&["-v", "up", manifest.to_str().expect("plain")]);
-    until("its wait", || phoenix.stderr().contains("sleep 60").then_some(()));
+    until("its wait", || phoenix.stderr().contains("read waiting").then_some(()));
     check_all_clean(&ground);
     super::processes::end_children(holder.id());
     holder.kill().expect("killed");
