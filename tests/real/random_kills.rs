@@ -93,7 +93,9 @@ impl Storm<'_> {
         if self.dice.below(2) == 0 {
             let phoenix = self.ground.start(&["down", "--all", "--yes"]);
             pause(self.dice.below(1500));
-            self.strike(phoenix, VICTIMS.as_slice());
+            if let Some(phoenix) = self.strike(phoenix, VICTIMS.as_slice()) {
+                check_code(&phoenix.wait());
+            }
         }
         self.run_to_the_end(|ground, _| ground.run(&["down", "--all", "--yes"]));
         let faults = self.ground.judge_down();

@@ -65,6 +65,12 @@ impl Act<'_> {
 
     fn finish_destroying(&self) -> Taken {
         let (layout, intent) = (&self.host.layout, self.intent());
+        // Before the tree, by which it is told after a crash whether all of this was done.
+        let lasting = ResultPlace::lasting(&self.host.state, intent.ctid, intent.incarnation);
+        let passing = ResultPlace::of_this_boot(&self.host.runtime, intent.ctid, intent.incarnation);
+        for place in [lasting, passing] {
+            place.remove().map_err(at("remove", place.path()))?;
+        }
         for leftover in [layout.gone(intent.ctid, intent.incarnation), layout.staging(intent.ctid, intent.incarnation)] {
             removal::remove_tree(&leftover).map_err(|error| {
                 let leftover = leftover.display().to_string();
@@ -77,11 +83,6 @@ impl Act<'_> {
             })?;
         }
         durable::sync_directory(layout.path()).map_err(at("sync", layout.path()))?;
-        let lasting = ResultPlace::lasting(&self.host.state, intent.ctid, intent.incarnation);
-        let passing = ResultPlace::of_this_boot(&self.host.runtime, intent.ctid, intent.incarnation);
-        for place in [lasting, passing] {
-            place.remove().map_err(at("remove", place.path()))?;
-        }
         Ok(Evidence::Destroyed)
     }
 }
