@@ -256,6 +256,15 @@ fn a_killed_run_is_seen_as_interrupted_and_resumed() {
 }
 
 #[test]
+fn what_is_in_doubt_is_settled_before_its_manifest_changes() {
+    let stage = Stage::with_fleet();
+    stage.killed_in_the_middle();
+    stage.write("s/app.sh", "#!/bin/sh\necho mended\n");
+    shows!("up_changed_in_doubt", stage.run(&["up", "fleet.json"]).ended(2));
+    stage.run(&["resume"]).ended(0);
+}
+
+#[test]
 fn a_first_signal_finishes_what_is_in_flight() {
     let stage = Stage::with_fleet();
     shows!("up_interrupted", stage.interrupted_once().ended(130));
