@@ -84,8 +84,14 @@ fn run(setting: &Setting, command: Command) -> Result<Exit, CliError> {
 
 /// What clap has to say: help and version on stdout, everything else on stderr with exit code 2.
 fn refuse(error: &clap::Error) -> ExitCode {
-    // A closed stream cannot be told about.
-    let _ = error.print();
+    let plain = error.render().to_string();
+    if plain.contains(|c: char| c.is_control() && c != '\n') {
+        // It quotes what it was given.
+        plain.split('\n').for_each(|line| screen::say(&format!("{}\n", crate::report::plain::one_line(line))));
+    } else {
+        // A closed stream cannot be told about.
+        let _ = error.print();
+    }
     ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Well.code() })
 }
 

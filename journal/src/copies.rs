@@ -62,7 +62,7 @@ pub fn export(path: &Path, out: &mut impl Write) -> Result<u64, JournalError> {
     let _moment = tables.conn.unchecked_transaction().map_err(tables.fail("begin to read"))?;
     let mut line = |value: serde_json::Value| {
         let io = |source| JournalError::Io { doing: "write what is exported from", path: place.main.clone(), source };
-        writeln!(out, "{value}").map_err(io)
+        writeln!(out, "{}", visible_json(value.to_string())).map_err(io)
     };
     line(header(&tables)?)?;
     for EpochRow { epoch, id, pid, command, boot_id, at_ms } in tables.epochs()? {
@@ -79,6 +79,25 @@ pub fn export(path: &Path, out: &mut impl Write) -> Result<u64, JournalError> {
             return Ok(count);
         }
     }
+}
+
+/// JSON with every control character escaped, also those that JSON itself allows in strings: delete, and the second set
+/// (U+0080 to U+009F), which terminals obey as they obey an escape sequence.
+pub fn visible_json(json: String) -> String {
+    let obeyed = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+    if !json.contains(obeyed) {
+        return json;
+    }
+    let mut visible = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if obeyed(c) {
+            // Outside of strings JSON has no such character, so this is always within one.
+            visible.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            visible.push(c);
+        }
+    }
+    visible
 }
 
 fn header(tables: &Tables) -> Result<serde_json::Value, JournalError> {

@@ -37,7 +37,7 @@ mod verify;
 mod writer;
 
 pub use append::{Append, Refused};
-pub use copies::{backup, export, upgrade};
+pub use copies::{backup, export, upgrade, visible_json};
 pub use create::Journal;
 pub use entry::{Body, DONE, Draft, Entry, Position, Row, StreamKey, base_name};
 pub use error::JournalError;

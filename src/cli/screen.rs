@@ -53,7 +53,7 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
 
 /// Writes a value to stdout as JSON, on one line.
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let mut text = serde_json::to_string(value).map_err(|error| CliError::Output(error.into()))?;
+    let mut text = phoenix_journal::visible_json(serde_json::to_string(value).map_err(|error| CliError::Output(error.into()))?);
     text.push('\n');
     print(&text)
 }

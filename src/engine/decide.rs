@@ -97,8 +97,9 @@ impl Engine {
         let (known, verify, goal) = (self.orders.epoch, self.orders.verify, self.orders.goal);
         let Some(life) = self.life(ctid) else { return Next::Over };
         let finding = sight.and_then(|sight| reconcile(life, &mark, known, sight.seen.as_deref(), verify));
-        // What is to go may have drifted; whose it is still matters.
-        let finding = finding.filter(|finding| goal == Goal::Up || !is_drift(&finding.standing));
+        // What is to go may have drifted; whose it is still matters, unless it was moved away already and bears our name.
+        let moved = life.record(&Step::DownDestroy).leftover.is_some();
+        let finding = finding.filter(|finding| goal == Goal::Up || !(moved || is_drift(&finding.standing)));
         match finding {
             // Whether the standing is news, or what passes by itself has passed.
             Some(finding) if finding.standing != life.standing || finding.topic != Topic::Standing => Next::Note(finding),
@@ -216,6 +217,10 @@ impl Engine {
         if !life.may_exist() {
             return Next::Over;
         }
+        // First of all: once the container is forgotten, nobody knows of what is left of it.
+        if let Some(leftover) = life.record(&Step::DownDestroy).leftover {
+            return Next::Take(Step::DownDestroy.repair(), Action::Repair { leftover }, Reason::Interrupted);
+        }
         match &life.standing {
             Standing::Quarantined(quarantine) if matches!(quarantine.reason, QuarantineReason::Gone | QuarantineReason::Foreign) => {
                 let topic = Topic::Forgotten { seen: quarantine.evidence.clone() };
@@ -239,9 +244,6 @@ impl Engine {
         }
         if life.is_remark_asked() {
             return self.step(ctid, Step::DefineMark, Action::Mark);
-        }
-        if let Some(leftover) = life.record(&Step::DownDestroy).leftover {
-            return Next::Take(Step::DownDestroy.repair(), Action::Repair { leftover }, Reason::Interrupted);
         }
         let stopped = life.record(&Step::DownStop).done;
         if stopped {

@@ -253,4 +253,6 @@ fn open_below(at: &File, name: &std::ffi::CStr) -> rustix::io::Result<File> {
 }
 
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod tests;

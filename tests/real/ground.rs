@@ -124,8 +124,17 @@ impl Ground {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_phoenix")), &[], arguments)
     }
 
+    /// Phoenix on another journal, with the same container and runtime directories.
+    pub(crate) fn command_on(&self, journal: &Path, arguments: &[&str]) -> Command {
+        self.command_with(Path::new(env!("CARGO_BIN_EXE_phoenix")), &[], journal, arguments)
+    }
+
     /// The same through another program, which gets `before` and then Phoenix's own command line.
     pub(crate) fn command_of(&self, program: &Path, before: &[&str], arguments: &[&str]) -> Command {
+        self.command_with(program, before, &self.journal(), arguments)
+    }
+
+    fn command_with(&self, program: &Path, before: &[&str], journal: &Path, arguments: &[&str]) -> Command {
         let mut command = host_command(program);
         command.args(before);
         if program != Path::new(env!("CARGO_BIN_EXE_phoenix")) {
@@ -133,7 +142,7 @@ impl Ground {
         }
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("PHOENIX_RUNTIME_DIR", self.runtime()).env("PHOENIX_BOOT_ID_FILE", self.path("boot_id"));
-        command.arg("--journal").arg(self.journal()).args(["--host", "lxc", "--lxc-path"]).arg(self.path("lxc")).args(arguments);
+        command.arg("--journal").arg(journal).args(["--host", "lxc", "--lxc-path"]).arg(self.path("lxc")).args(arguments);
         command.stdin(Stdio::null());
         command
     }
@@ -224,6 +233,16 @@ impl Ground {
         vec![self.directory.path().to_owned(), self.runtime.path().to_owned()]
     }
 
+    /// Every control group of the ground's containers, in all hierarchies.
+    pub(crate) fn control_groups(&self) -> Vec<PathBuf> {
+        (0..5).flat_map(|place| cgroups(&self.ctid(place).to_string())).collect()
+    }
+
+    /// Removes control groups that the monitor of a killed container left behind; a crash of the host leaves none.
+    pub(crate) fn remove_control_groups(&self) {
+        self.control_groups().iter().for_each(|group| remove_cgroup(group));
+    }
+
     pub(crate) fn processes(&self) -> Vec<processes::Process> {
         processes::belonging(&self.directories())
     }
@@ -235,9 +254,7 @@ impl Drop for Ground {
             self.directory.disable_cleanup(true);
         }
         let left = processes::end_belonging(&self.directories());
-        for entry in fs::read_dir(self.path("lxc")).into_iter().flatten().flatten() {
-            remove_cgroups(&entry.file_name().to_string_lossy());
-        }
+        self.remove_control_groups();
         for mount in self.mounts.drain(..) {
             let _ = host_command(Path::new("umount")).arg("-l").arg(mount).status();
         }
@@ -342,18 +359,13 @@ fn read(path: &Path) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Control groups that the monitor of a killed container left behind.
-fn remove_cgroups(ctid: &str) {
+/// The control groups of a container, `lxc.payload.CTID` and `lxc.monitor.CTID`, with a suffix where the name was taken.
+fn cgroups(ctid: &str) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let hierarchies = mounts.lines().filter(|line| line.contains(" cgroup")).filter_map(|line| line.split(' ').nth(1));
-    for hierarchy in hierarchies {
-        for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if ["lxc.payload", "lxc.monitor"].iter().any(|kind| name.starts_with(&format!("{kind}.{ctid}"))) {
-                remove_cgroup(&entry.path());
-            }
-        }
-    }
+    let groups = hierarchies.flat_map(|hierarchy| fs::read_dir(hierarchy).into_iter().flatten().flatten());
+    let is_its = |name: &str| ["lxc.payload", "lxc.monitor", "lxc.pivot"].iter().any(|kind| name.starts_with(&format!("{kind}.{ctid}")));
+    groups.filter(|entry| is_its(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
 }
 
 fn remove_cgroup(path: &Path) {

@@ -17,8 +17,9 @@ const CRASHES: [(u32, &str); 5] =
 
 impl Ground {
     /// The host goes down and comes up again, in a boot of this number.
-    fn crash_host(&self, boot: usize) {
+    pub(crate) fn crash_host(&self, boot: usize) {
         assert_eq!(end_belonging(&self.directories()), []);
+        self.remove_control_groups();
         for entry in fs::read_dir(self.runtime()).expect("the runtime directory").flatten() {
             fs::remove_dir_all(entry.path()).expect("removed");
         }

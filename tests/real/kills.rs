@@ -3,6 +3,7 @@
 //! Meanwhile `status` is asked all the time and held against the journal. Not here: kills of shims and children (`shims`).
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
@@ -10,36 +11,18 @@ use std::time::Duration;
 use phoenix_journal::{Body, Position};
 use serde_json::Value;
 
+use super::dice::Dice;
 use super::fingerprint::check_same;
-use super::fleet::{FIVE_SCRIPTS, paced_five};
+use super::fleet::{FIVE_SCRIPTS, Fleet, paced_five};
 use super::ground::{Ground, containers_of, tell};
-use super::processes::{now, pause};
+use super::processes::{now, pause, until};
+use super::template::{Extra, packed};
 
 /// Kills in one run of this test, unless `PHOENIX_TEST_KILLS` says otherwise.
 const KILLS: usize = 30;
 /// Status samples wanted over the whole test, unless there are fewer kills than [`KILLS`].
 const SAMPLES: usize = 1000;
 const PLACES: [u32; 5] = [0, 1, 2, 3, 4];
-
-/// Numbers from a seed (`SplitMix64`).
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let given = std::env::var("PHOENIX_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| getrandom::u64().expect("randomness"));
-        tell(&format!("PHOENIX_TEST_SEED={seed}"));
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit.max(1)
-    }
-}
 
 #[derive(Default)]
 struct Samples {
@@ -193,4 +176,22 @@ fn kill_down(ground: &Ground, dice: &mut Dice) -> usize {
     phoenix.kill();
     ground.down(0);
     usize::from(in_time)
+}
+
+#[test]
+fn what_a_killed_down_had_moved_away_is_removed_by_the_next() {
+    let Some(ground) = Ground::new(38) else { return };
+    let names: Vec<String> = (0..3000).map(|index| format!("srv/file-{index}")).collect();
+    let files: Vec<Extra<'_>> = names.iter().map(|name| Extra::File(name, b"x")).collect();
+    packed(&ground.template(), &files);
+    Fleet::new(&ground).container(0, serde_json::json!({ "startup": { "down_timeout": "1s" } })).write();
+    ground.up(0);
+    let phoenix = ground.start(&["down", "--all", "--yes"]);
+    let left = || fs::read_dir(ground.path("lxc")).expect("a directory").flatten().map(|entry| entry.file_name()).collect::<Vec<_>>();
+    until("the move", || left().iter().any(|name| name.to_string_lossy().starts_with(".phoenix-gone-")).then_some(()));
+    phoenix.kill();
+    assert_eq!(left().len(), 2, "it was killed too late: {:?}", left());
+    ground.down(0);
+    assert_eq!(left().len(), 1, "the sentinel alone: {:?}", left());
+    ground.invariant_journal_is_clean();
 }

@@ -118,7 +118,7 @@ fn up_on_a_finished_fleet_writes_nothing_and_starts_no_process() {
 }
 
 /// Every file below: its length, when it was changed, and which it is.
-fn files_of(path: &Path) -> Vec<(String, u64, i64, i64, u64)> {
+pub(crate) fn files_of(path: &Path) -> Vec<(String, u64, i64, i64, u64)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).expect("a directory").flatten() {
         let meta = entry.metadata().expect("a file");

@@ -65,6 +65,11 @@ pub(crate) fn kill(pid: u32, signal: Signal) {
     }
 }
 
+/// Kills the children of a process that a test started itself.
+pub(crate) fn end_children(parent: u32) {
+    all().iter().filter(|one| one.parent == parent).for_each(Process::kill);
+}
+
 /// Every living process.
 pub(crate) fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();

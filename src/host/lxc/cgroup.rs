@@ -1,10 +1,13 @@
 //! Which limits the kernel can keep here, and how LXC spells them: cgroup v1, v2, or some controllers in each.
 //!
+//! And the groups themselves, where a container needs help with them: frozen ones, and those that nobody is left to remove.
+//!
 //! Apart because it is the one place that looks at the cgroup mounts. Not here: the rest of the configuration.
 //! Sources: `cgroups(7)`, the kernel's `cgroup-v1/memory.rst` and `cgroup-v2.rst`.
 
 use std::path::{Path, PathBuf};
 
+use crate::ids::Ctid;
 use crate::manifest::Resources;
 
 /// Where the controllers are.
@@ -24,6 +27,8 @@ enum Version {
 
 /// The period over which processor time is counted, in microseconds; the kernel's default.
 const CPU_PERIOD_US: u64 = 100_000;
+/// How deep groups made inside a container are followed; a container may nest them deeper, and keeps them then.
+const GROUPS_DEPTH_MAX: usize = 32;
 const MIB: u64 = 1024 * 1024;
 
 /// All keys that [`Controllers::settings`] may write; others under `lxc.cgroup` are left alone.
@@ -121,6 +126,34 @@ pub(crate) fn thaw(groups: &[(String, PathBuf)]) {
     }
 }
 
+/// Removes the control groups of this container's names, in every hierarchy, as far as no process is in them; the kernel
+/// refuses to remove those that are in use, so that nothing running can lose its own.
+pub(crate) fn remove_empty(ctid: Ctid) {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for (point, ..) in mountinfo.lines().filter_map(parse_mount).filter(|(_, kind, _)| kind.starts_with("cgroup")) {
+        let groups = std::fs::read_dir(point).into_iter().flatten().flatten();
+        groups.filter(|group| group.file_name().to_str().is_some_and(|name| is_group_of(name, ctid))).for_each(|group| {
+            remove_group(&group.path(), 0);
+        });
+    }
+}
+
+/// `lxc.payload.101`, `lxc.monitor.101`, and with `-1`, `-2` and so on where such a name was taken (`lxc.container.conf(5)`).
+fn is_group_of(name: &str, ctid: Ctid) -> bool {
+    let rest = ["lxc.payload.", "lxc.monitor."].iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or_default();
+    let (number, suffix) = rest.split_once('-').unwrap_or((rest, "0"));
+    number.parse() == Ok(ctid) && suffix.parse::<u32>().is_ok()
+}
+
+fn remove_group(group: &Path, depth: usize) {
+    if depth < GROUPS_DEPTH_MAX {
+        let below = std::fs::read_dir(group).into_iter().flatten().flatten();
+        below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).for_each(|entry| remove_group(&entry.path(), depth + 1));
+    }
+    // In use, or gone already.
+    let _ = std::fs::remove_dir(group);
+}
+
 /// Mount point, type and super block options of one line of `mountinfo` (`proc_pid_mountinfo(5)`).
 fn parse_mount(line: &str) -> Option<(&Path, &str, &str)> {
     let (front, back) = line.split_once(" - ")?;
@@ -185,6 +218,17 @@ mod tests {
             &["swap_mb without swap accounting"],
         );
         check("", &[], &[], &["memory_mb without a memory controller", "cores without a cpu controller"]);
+    }
+
+    #[test]
+    fn groups_are_told_by_their_whole_name() {
+        let ctid: Ctid = "101".parse().expect("a number");
+        for name in ["lxc.payload.101", "lxc.monitor.101", "lxc.payload.101-1", "lxc.monitor.101-12"] {
+            assert!(is_group_of(name, ctid), "{name}");
+        }
+        for name in ["lxc.payload.1011", "lxc.payload.10", "lxc.payload.101-", "lxc.payload.101-a", "lxc.payload.web", "lxc.pivot", "101"] {
+            assert!(!is_group_of(name, ctid), "{name}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ impl Act<'_> {
         if !observe::up(layout, intent.ctid).map_err(|error| io_failed("look at the container", &error))?.is_down() {
             return Err(failed(FailureClass::Transient, "the container is up; it is stopped before it is destroyed"));
         }
+        self.remove_control_groups();
         let place = layout.container(intent.ctid);
         durable::rename_no_replace(&place, &gone).map_err(at("rename", &place))?;
         self.finish_destroying()
@@ -67,8 +68,9 @@ impl Act<'_> {
         for leftover in [layout.gone(intent.ctid, intent.incarnation), layout.staging(intent.ctid, intent.incarnation)] {
             removal::remove_tree(&leftover).map_err(|error| {
                 let leftover = leftover.display().to_string();
-                // Somebody mounted something there: only a person can tell whether it may go.
-                if error.kind() == std::io::ErrorKind::ResourceBusy {
+                // Somebody mounted something there: only a person can tell whether it may go. The repair says so, since it is
+                // what has to be taken again.
+                if intent.step.repair && error.kind() == std::io::ErrorKind::ResourceBusy {
                     return failed(FailureClass::Permanent, format!("cannot remove {leftover}: {error}"));
                 }
                 Box::new(StepResult::Partial { leftover: format!("{leftover}: {error}") })

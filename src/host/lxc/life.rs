@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::super::ownership;
 use super::act::{Act, Taken, drift, failed, io_failed, judge_ending, tail};
 use super::cgroup;
 use super::observe::{self, Up};
-use super::proc::Held;
+use super::proc::{self, Held};
 
 /// How long one look at a starting container is apart from the next; its `lxc-start` ending wakes earlier.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -46,6 +47,7 @@ impl Act<'_> {
             return Err(drift(format!("the configured id map is {idmap}"), format!("it is {found}")));
         }
         if self.settled_up()?.is_down() {
+            self.remove_control_groups();
             self.spawn_lxc_start()?;
         }
         self.started(idmap)?.ok_or_else(|| self.ended_at_once())
@@ -162,9 +164,20 @@ impl Act<'_> {
         }
         let after = self.up()?;
         if after.is_down() {
+            self.remove_control_groups();
             return Ok(());
         }
         Err(failed(FailureClass::Transient, "the container was started again by others while it was stopped"))
+    }
+
+    /// Removes what a monitor that was killed left of the container's control groups: they would stay until the host restarts,
+    /// and the next start would get others, under a second name. Nothing of the container runs when this is called.
+    pub(super) fn remove_control_groups(&self) {
+        let ctid = self.intent().ctid;
+        // A container of this number on another path has groups of the same names.
+        if !proc::is_started_anywhere(ctid) {
+            cgroup::remove_empty(ctid);
+        }
     }
 
     /// The directory of a shared mount is still the one prepared.
@@ -182,7 +195,8 @@ impl Act<'_> {
 
     fn spawn_lxc_start(&self) -> Taken<()> {
         let log = self.log();
-        let prepared = log.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| match std::fs::remove_file(&log) {
+        let private = |path: &std::path::Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        let prepared = log.parent().map_or(Ok(()), private).and_then(|()| match std::fs::remove_file(&log) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         });

@@ -182,22 +182,35 @@ fn is_init(pid: u32) -> bool {
 /// The container that this process starts or monitors, if it is an `lxc-start` of ours on `path`.
 fn starter_of(pid: u32, path: &Path) -> Option<Ctid> {
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|command| !command.is_empty())?;
-    let ctid = parse_monitor(&command, path).or_else(|| parse_lxc_start(&command, path))?;
+    let (_, ctid) = parse_starter(&command).filter(|(found, _)| *found == path)?;
     // A title can be forged by anyone; root of this pid namespace is not anyone.
     let ours = std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == 0)
         && std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == std::fs::read_link("/proc/self/ns/pid").ok();
     ours.then_some(ctid)
 }
 
+/// Whether a container of this number is being started, or monitored, on any path. Titles can be forged; this errs on the side
+/// of yes.
+pub(crate) fn is_started_anywhere(ctid: Ctid) -> bool {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let commands = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    commands.into_iter().any(|command| parse_starter(&command).is_some_and(|(_, found)| found == ctid))
+}
+
+/// Container directory and container of a monitor or an `lxc-start`.
+fn parse_starter(command: &[u8]) -> Option<(&Path, Ctid)> {
+    parse_monitor(command).or_else(|| parse_lxc_start(command))
+}
+
 /// The title of a monitor: `[lxc monitor] PATH NAME`, padded with zeros where the old command line was longer.
-fn parse_monitor(command: &[u8], path: &Path) -> Option<Ctid> {
+fn parse_monitor(command: &[u8]) -> Option<(&Path, Ctid)> {
     let title = std::str::from_utf8(command).ok()?.trim_end_matches(['\0', ' ']).strip_prefix("[lxc monitor] ")?;
-    let (found, name) = title.rsplit_once(' ')?;
-    (Path::new(found) == path).then(|| name.parse().ok())?
+    let (path, name) = title.rsplit_once(' ')?;
+    Some((Path::new(path), name.parse().ok()?))
 }
 
 /// `lxc-start` in the forms that Phoenix and people use: `-P PATH`, `-n NAME`, `--name=NAME`, or the bare name.
-fn parse_lxc_start(command: &[u8], path: &Path) -> Option<Ctid> {
+fn parse_lxc_start(command: &[u8]) -> Option<(&Path, Ctid)> {
     let mut words = std::str::from_utf8(command).ok()?.trim_end_matches('\0').split('\0');
     if Path::new(words.next()?).file_name()? != "lxc-start" {
         return None;
@@ -213,9 +226,9 @@ fn parse_lxc_start(command: &[u8], path: &Path) -> Option<Ctid> {
                 .or_else(|| word.strip_prefix(short).filter(|rest| !rest.is_empty()))
         })
     };
-    let found = option("-P", "--lxcpath").unwrap_or("/var/lib/lxc");
+    let path = option("-P", "--lxcpath").unwrap_or("/var/lib/lxc");
     let name = option("-n", "--name").or_else(|| words.last().copied())?;
-    (Path::new(found) == path).then(|| name.parse().ok())?
+    Some((Path::new(path), name.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -233,15 +246,15 @@ mod tests {
 
     #[test]
     fn monitors_and_starters_are_told_by_path_and_name() {
-        let path = Path::new("/var/lib/lxc");
-        let number = |found: Option<Ctid>| found.map(Ctid::get);
-        assert_eq!(number(parse_monitor(b"[lxc monitor] /var/lib/lxc 101\0\0\0", path)), Some(101));
-        assert_eq!(number(parse_monitor(b"[lxc monitor] /srv/lxc 101", path)), None);
-        assert_eq!(number(parse_monitor(b"[lxc monitor] /var/lib/lxc web", path)), None);
-        assert_eq!(number(parse_lxc_start(b"/usr/bin/lxc-start\0-P\0/var/lib/lxc\0-n\x00101\0-d\0", path)), Some(101));
-        assert_eq!(number(parse_lxc_start(b"lxc-start\0--name=101\0-F\0", path)), Some(101));
-        assert_eq!(number(parse_lxc_start(b"lxc-start\0-F\x00101\0", path)), Some(101));
-        assert_eq!(number(parse_lxc_start(b"lxc-start\0-P/srv\0-n101\0", path)), None);
-        assert_eq!(number(parse_lxc_start(b"less\0lxc-start\x00101\0", path)), None);
+        let told = |command: &'static [u8]| parse_starter(command).map(|(path, ctid)| (path.display().to_string(), ctid.get()));
+        let found = |path: &str| Some((path.to_owned(), 101));
+        assert_eq!(told(b"[lxc monitor] /var/lib/lxc 101\0\0\0"), found("/var/lib/lxc"));
+        assert_eq!(told(b"[lxc monitor] /srv/lxc 101"), found("/srv/lxc"));
+        assert_eq!(told(b"[lxc monitor] /var/lib/lxc web"), None);
+        assert_eq!(told(b"/usr/bin/lxc-start\0-P\0/var/lib/lxc\0-n\x00101\0-d\0"), found("/var/lib/lxc"));
+        assert_eq!(told(b"lxc-start\0--name=101\0-F\0"), found("/var/lib/lxc"));
+        assert_eq!(told(b"lxc-start\0-F\x00101\0"), found("/var/lib/lxc"));
+        assert_eq!(told(b"lxc-start\0-P/srv\0-n101\0"), found("/srv"));
+        assert_eq!(told(b"less\0lxc-start\x00101\0"), None);
     }
 }

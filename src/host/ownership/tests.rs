@@ -5,16 +5,16 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use super::*;
 use crate::manifest::Owner;
 
-const SHIFT: u32 = 100_000;
+pub(super) const SHIFT: u32 = 100_000;
 
 /// A directory of root that holds `srv`, where volumes lie.
-struct Ground {
+pub(super) struct Ground {
     directory: tempfile::TempDir,
     grounds: Grounds,
 }
 
 impl Ground {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         #[expect(clippy::print_stderr, reason = "a test that skips says so")]
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: changing owners needs root");
@@ -28,11 +28,11 @@ impl Ground {
         Some(Self { directory, grounds })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn volume(&self, name: &str) -> Volume {
+    pub(super) fn volume(&self, name: &str) -> Volume {
         Volume {
             name: "media".parse().expect("a name"),
             source: self.path(name),
@@ -45,7 +45,7 @@ impl Ground {
         }
     }
 
-    fn prepare(&self, volume: &Volume) -> Result<Prepared, OwnershipError> {
+    pub(super) fn prepare(&self, volume: &Volume) -> Result<Prepared, OwnershipError> {
         let (reached, owner) = reach(volume, &map(), &self.grounds)?;
         give(volume, &reached, owner, &self.grounds)
     }
@@ -55,12 +55,12 @@ fn map() -> IdMap {
     IdMap::shifted(SHIFT, 65536).expect("a map")
 }
 
-fn owner_and_mode(path: &Path) -> (u32, u32, u32) {
+pub(super) fn owner_and_mode(path: &Path) -> (u32, u32, u32) {
     let meta = std::fs::symlink_metadata(path).expect("it is there");
     (meta.uid(), meta.gid(), meta.mode() & 0o7777)
 }
 
-fn chown(path: &Path, uid: u32, gid: u32) {
+pub(super) fn chown(path: &Path, uid: u32, gid: u32) {
     std::os::unix::fs::lchown(path, Some(uid), Some(gid)).expect("chown");
 }
 

@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
 use super::{HostOwner, LEFT_ALONE_NAMES_MAX, OwnershipError, Reached, io_error, open_below};
@@ -51,10 +51,17 @@ impl Walk<'_> {
         let follows = phoenix_journal::sabotaged("owners_are_changed_through_links");
         let nofollow = if follows { OFlags::empty() } else { OFlags::NOFOLLOW };
         let flags = OFlags::PATH | nofollow | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let resolve = if follows { ResolveFlags::empty() } else { within };
+        let file = match rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve) {
             Ok(file) => File::from(file),
             // Somebody removed it meanwhile.
             Err(Errno::NOENT) => return Ok(()),
+            // Mounted there, perhaps from elsewhere on this very file system, which its device would not tell.
+            Err(Errno::XDEV) => {
+                self.leave_alone();
+                return Ok(());
+            }
             Err(errno) => return Err(self.error(errno)),
         };
         let stat = rustix::fs::fstat(&file).map_err(|errno| self.error(errno))?;

@@ -1,0 +1,301 @@
+//! SIGKILL of everything that can be killed, at random moments, in any order: Phoenix, shims, their children, all of them at
+//! once, inits of containers, the host.
+//!
+//! A fleet is struck some ten times on its way up, brought to its end, judged, taken down (often struck again), judged, and
+//! begun anew. `PHOENIX_TEST_ROUNDS` says how many kills in all. Not here: what is judged (`judge`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::dice::Dice;
+use super::fingerprint::Fingerprint;
+use super::ground::{Ground, Said, Working, tell};
+use super::judge::{Faults, PLACES, small};
+use super::processes::{Process, all, now, pause};
+
+/// Kills in one run of this test, unless `PHOENIX_TEST_ROUNDS` says otherwise.
+const ROUNDS: usize = 30;
+/// How long a victim that is not there yet is waited for.
+const LURK_MS_MAX: u128 = 400;
+/// How often a fleet is run again that does not come to its end: each failure of a step may need one.
+const RUNS_MAX: usize = 8;
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Victim {
+    Phoenix,
+    Shim,
+    /// A process below a shim, on the host or inside.
+    Child,
+    /// Phoenix, all shims, and what is below them.
+    All,
+    Init,
+    Host,
+}
+
+/// How often each is drawn.
+const VICTIMS: [Victim; 12] = [
+    Victim::Phoenix,
+    Victim::Phoenix,
+    Victim::Phoenix,
+    Victim::Shim,
+    Victim::Shim,
+    Victim::Child,
+    Victim::Child,
+    Victim::All,
+    Victim::All,
+    Victim::Init,
+    Victim::Init,
+    Victim::Host,
+];
+/// Those that leave a trace on a fleet that is done already.
+const VICTIMS_WHEN_DONE: [Victim; 2] = [Victim::Init, Victim::Host];
+
+struct Storm<'a> {
+    ground: &'a Ground,
+    dice: Dice,
+    /// How long the fleet takes undisturbed.
+    whole: Duration,
+    wanted: Fingerprint,
+    from: Instant,
+    kills: BTreeMap<Victim, usize>,
+    bring_ups: usize,
+    boots: usize,
+    /// The journal's last entry before this bring-up.
+    rows: u64,
+    faults: Faults,
+    /// Who was killed in this bring-up, for whoever has to find out why.
+    victims: Vec<String>,
+}
+
+impl Storm<'_> {
+    fn all_kills(&self) -> usize {
+        self.kills.values().sum()
+    }
+
+    fn kills_beside_phoenix(&self) -> usize {
+        self.kills.iter().filter(|(victim, _)| **victim != Victim::Phoenix).map(|(_, count)| count).sum()
+    }
+
+    /// From nothing to done with up to `most` kills in between, judged; and down again, judged.
+    fn round(&mut self, most: usize) {
+        self.rows = self.last_row();
+        self.victims.clear();
+        let before = self.kills_beside_phoenix();
+        self.strike_on_the_way_up(most);
+        self.run_to_the_end(|ground, again| if again { ground.run_up() } else { ground.run(&["resume"]) });
+        self.bring_ups += 1;
+        let faults = self.ground.judge_up(&self.wanted, self.kills_beside_phoenix() - before);
+        self.take(faults, "up");
+        self.ground.invariant_journal_is_clean();
+
+        if self.dice.below(2) == 0 {
+            let phoenix = self.ground.start(&["down", "--all", "--yes"]);
+            pause(self.dice.below(1500));
+            self.strike(phoenix, VICTIMS.as_slice());
+        }
+        self.run_to_the_end(|ground, _| ground.run(&["down", "--all", "--yes"]));
+        let faults = self.ground.judge_down();
+        self.take(faults, "down");
+    }
+
+    fn strike_on_the_way_up(&mut self, most: usize) {
+        let until = self.all_kills() + most;
+        let mut at_work = None;
+        while self.all_kills() < until {
+            let mut phoenix: Working = at_work.take().unwrap_or_else(|| self.go_on());
+            // Short waits more often, so that one bring-up sees many kills.
+            let longest = u64::try_from(self.whole.as_millis()).expect("short") >> self.dice.below(5);
+            pause(self.dice.below(longest));
+            if !phoenix.has_ended() {
+                at_work = self.strike(phoenix, VICTIMS.as_slice());
+                continue;
+            }
+            let said = phoenix.wait();
+            check_code(&said);
+            if said.code == 0 {
+                if self.dice.below(2) == 0 {
+                    return;
+                }
+                let phoenix = self.go_on();
+                at_work = self.strike(phoenix, VICTIMS_WHEN_DONE.as_slice());
+            } else {
+                // A step's budget is spent, as it is meant to be when its child is killed again and again.
+                at_work = Some(self.ground.start_up());
+            }
+        }
+    }
+
+    /// Phoenix again: from the journal if it knows of a run, else from the manifest.
+    fn go_on(&self) -> Working {
+        if self.last_row() > self.rows { self.ground.start(&["resume"]) } else { self.ground.start_up() }
+    }
+
+    /// The steps under way.
+    fn steps(&self) -> Vec<Option<String>> {
+        PLACES.iter().map(|&place| self.ground.open_step(place)).collect()
+    }
+
+    fn last_row(&self) -> u64 {
+        if !self.ground.journal().exists() {
+            return 0;
+        }
+        self.ground.positions().iter().map(|position| position.last_seq.get()).max().unwrap_or_default()
+    }
+
+    /// Kills one of `victims`; what is left of Phoenix.
+    fn strike(&mut self, mut phoenix: Working, victims: &[Victim]) -> Option<Working> {
+        let victim = *self.dice.pick(victims).expect("somebody");
+        let hit = match victim {
+            Victim::Phoenix => !phoenix.has_ended(),
+            Victim::Shim => self.lurk(|ground| shims(ground).0),
+            Victim::Child => self.lurk(|ground| shims(ground).1),
+            Victim::All => {
+                phoenix.signal(rustix::process::Signal::KILL);
+                let (shims, below) = shims(self.ground);
+                shims.iter().chain(&below).for_each(Process::kill);
+                true
+            }
+            Victim::Init => self.lurk(|ground| PLACES.iter().filter_map(|&place| ground.init(place)).filter_map(Process::of).collect()),
+            Victim::Host => {
+                self.boots += 1;
+                self.ground.crash_host(self.boots);
+                true
+            }
+        };
+        *self.kills.entry(victim).or_default() += usize::from(hit);
+        self.victims.extend(hit.then(|| format!("{victim:?} in {:?} at {:?}", self.steps(), self.from.elapsed())));
+        match victim {
+            Victim::Phoenix | Victim::All | Victim::Host => {
+                phoenix.kill();
+                None
+            }
+            Victim::Shim | Victim::Child | Victim::Init => Some(phoenix),
+        }
+    }
+
+    /// Waits a little for victims and kills one.
+    fn lurk(&mut self, victims: impl Fn(&Ground) -> Vec<Process>) -> bool {
+        let from = now();
+        while from.elapsed().as_millis() < LURK_MS_MAX {
+            let found = victims(self.ground);
+            if let Some(victim) = self.dice.pick(&found) {
+                self.victims.push(format!("{victim:?}"));
+                victim.kill();
+                return true;
+            }
+            pause(2);
+        }
+        false
+    }
+
+    /// Runs Phoenix, undisturbed, until it says that all is well; `run` is told whether it is asked again.
+    fn run_to_the_end(&self, run: impl Fn(&Ground, bool) -> Said) {
+        for count in 0..RUNS_MAX {
+            let again = count > 0 || self.last_row() == self.rows;
+            let said = run(self.ground, again);
+            check_code(&said);
+            if said.code == 0 {
+                return;
+            }
+        }
+        let said = self.ground.run(&["status"]);
+        panic!("it does not come to its end: {}\n{}\nkilled: {:#?}", self.line(), said.all(), self.victims);
+    }
+
+    #[track_caller]
+    fn take(&mut self, faults: Faults, after: &str) {
+        let well = faults.is_empty();
+        self.faults = faults;
+        assert!(well, "after {after}: {}\n{:#?}\nkilled: {:#?}", self.line(), self.faults, self.victims);
+    }
+
+    fn line(&self) -> String {
+        let mut by_kind = String::new();
+        for (victim, count) in &self.kills {
+            write!(by_kind, "{}{}:{count}", if by_kind.is_empty() { "" } else { "," }, format!("{victim:?}").to_lowercase()).expect("text");
+        }
+        format!(
+            "kills: rounds={} by_kind={by_kind} bring_ups={} lost={} doubled={} leaked={} seed={} seconds={}",
+            self.all_kills(),
+            self.bring_ups,
+            self.faults.lost.len(),
+            self.faults.doubled.len(),
+            self.faults.leaked.len(),
+            self.dice.seed(),
+            self.from.elapsed().as_secs()
+        )
+    }
+}
+
+impl Ground {
+    fn start_up(&self) -> Working {
+        let manifest = self.path("fleet.json");
+        self.start(&["up", manifest.to_str().expect("plain")])
+    }
+
+    fn run_up(&self) -> Said {
+        self.start_up().wait()
+    }
+}
+
+/// Well, or a container that is not where it should be; nothing else may come of a kill, and nothing that a person has to
+/// decide.
+#[track_caller]
+fn check_code(said: &Said) {
+    assert!([0, 1].contains(&said.code), "{}: {}", said.code, said.all());
+    // Of one that was moved away, to be destroyed, by a Phoenix that was killed, the next one says that it is gone.
+    let asks = said.all().lines().any(|line| line.contains("quarantined") && !line.contains("(gone)"));
+    assert!(!asks, "{}", said.all());
+}
+
+/// The ground's shims, and all that is below them but containers.
+fn shims(ground: &Ground) -> (Vec<Process>, Vec<Process>) {
+    let all = all();
+    let ctids: Vec<String> = PLACES.iter().map(|&place| ground.ctid(place).to_string()).collect();
+    let is_ours = |one: &&Process| one.is_shim() && one.argv.get(2).is_some_and(|ctid| ctids.contains(ctid));
+    let shims: Vec<Process> = all.iter().filter(is_ours).cloned().collect();
+    let mut below: Vec<Process> = Vec::new();
+    let mut parents: Vec<u32> = shims.iter().map(|shim| shim.pid).collect();
+    while let Some(parent) = parents.pop() {
+        for child in all.iter().filter(|one| one.parent == parent && !one.is_monitor()) {
+            parents.push(child.pid);
+            below.push(child.clone());
+        }
+    }
+    (shims, below)
+}
+
+#[test]
+fn random_kills_of_everything() {
+    let Some(ground) = Ground::new(30) else { return };
+    let rounds = std::env::var("PHOENIX_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    let dice = Dice::new();
+    small(&ground);
+    let from = now();
+    ground.up(0);
+    let whole = from.elapsed();
+    let wanted = ground.world();
+    let faults = ground.judge_up(&wanted, 0);
+    assert!(faults.is_empty(), "without a kill: {faults:#?}");
+    ground.down(0);
+    let mut storm = Storm {
+        ground: &ground,
+        dice,
+        whole,
+        wanted,
+        from,
+        kills: BTreeMap::new(),
+        bring_ups: 0,
+        boots: 0,
+        rows: 0,
+        faults: Faults::default(),
+        victims: Vec::new(),
+    };
+    while storm.all_kills() < rounds {
+        let most = 6 + usize::try_from(storm.dice.below(9)).expect("small");
+        storm.round(most.min(rounds - storm.all_kills()));
+    }
+    tell(&storm.line());
+}
