@@ -25,6 +25,7 @@ use crate::manifest::Origin;
 use crate::plan::{Doubt, Effect, Intent, Observation, Seen};
 
 pub use dice::Dice;
+pub(crate) use decide::action;
 pub use reconcile::{Finding, reconcile};
 
 /// What the engine learns.

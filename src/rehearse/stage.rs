@@ -156,7 +156,7 @@ impl Stage {
                 let fresh = || Incarnation::from_random(dice.bytes());
                 opening_up(id, &self.fleet, &self.wanted, &account.lives, fresh, now.wall).map_err(StageError::Plan)?
             }
-            RunCommand::Resume | RunCommand::Down | RunCommand::Retry => Vec::new(),
+            RunCommand::Resume | RunCommand::Down | RunCommand::Retry | RunCommand::Rebuild => Vec::new(),
         };
         self.dice = dice;
         let containers = self.wanted.keys().map(|&ctid| (ctid, self.fleet.clone())).collect();
