@@ -275,20 +275,23 @@ pub(super) fn open(site: &Site) -> Result<Writer, RunError> {
             Ok(writer)
         }
         Err(JournalError::Missing { .. }) => {
-            let Territory { kind, node, directory, device } = site.host.territory()?;
-            let binding = Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device };
-            Journal::create(&site.journal, &SCHEMA, &binding, &site.writer)?;
+            Journal::create(&site.journal, &SCHEMA, &binding(site)?, &site.writer)?;
             Ok(Writer::open(&site.journal, &SCHEMA, site.writer.clone())?)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn check_territory(site: &Site, binding: &Binding) -> Result<(), RunError> {
+/// What a journal made here belongs to.
+pub(super) fn binding(site: &Site) -> Result<Binding, RunError> {
     let Territory { kind, node, directory, device } = site.host.territory()?;
-    let here = Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device };
+    Ok(Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device })
+}
+
+fn check_territory(site: &Site, binding: &Binding) -> Result<(), RunError> {
+    let here = self::binding(site)?;
     // The simulator's world lies beside its journal wherever that is moved.
-    if here == *binding || (kind == HostKind::Sim && binding.host == here.host) {
+    if here == *binding || (site.host.kind() == HostKind::Sim && binding.host == here.host) {
         return Ok(());
     }
     let text =

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use phoenix_journal::{Append, JournalError, JournalId, Memory};
 
+use crate::driver::rebuild::{Found, RebuildError, remember, survey};
 use crate::driver::{Lives, Locks, Observer, PlanError, TurnError, Turner, Wanted, Work, opening_up, run_opened};
 use crate::engine::{Dice, Engine, Event, Goal, Orders, Stand};
-use crate::host::sim::{OpId, Progress, Survivors, World};
+use crate::host::sim::{Flow, OpId, Progress, Sim, Survivors, World};
 use crate::host::{Lease, LockError};
 use crate::ids::{Ctid, FleetName, Incarnation, Moment, RunId};
 use crate::journal::{Account, SCHEMA, with_texts};
@@ -117,6 +118,17 @@ impl Stage {
     /// `down` of the whole fleet.
     pub fn down(&mut self, crash: Option<Crash>, observer: &mut dyn Observer) -> Result<Ended, StageError> {
         self.run(RunCommand::Down, crash, observer)
+    }
+
+    /// `journal rebuild`: the journal is thrown away and another begun from what the world shows. Where something is still at
+    /// work nothing is thrown away.
+    pub fn rebuild(&mut self) -> Result<BTreeMap<Ctid, Found>, RebuildError> {
+        let host = Sim::new(self.world.clone(), Flow::Still);
+        let survey = survey(&host, &self.fleet, &self.wanted, &mut || self.dice.bytes())?;
+        let found = survey.found.clone();
+        self.journal = remember(survey)?.reopened();
+        self.world = host.world();
+        Ok(found)
     }
 
     fn run(&mut self, command: RunCommand, crash: Option<Crash>, observer: &mut dyn Observer) -> Result<Ended, StageError> {
