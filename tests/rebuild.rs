@@ -252,6 +252,9 @@ fn with_two_features(on_interrupt: OnInterrupt) -> Spec {
     for feature in &mut two.features {
         feature.script.on_interrupt = on_interrupt;
     }
+    if let Some(application) = &mut two.application {
+        application.on_interrupt = on_interrupt;
+    }
     two
 }
 

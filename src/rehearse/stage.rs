@@ -92,11 +92,12 @@ pub struct Stage {
 
 impl Stage {
     /// A stage on which nothing has happened.
-    pub fn new(world: World, fleet: FleetName, wanted: BTreeMap<Ctid, Wanted>, jobs: usize, seed: u64) -> Result<Self, StageError> {
+    pub fn new(mut world: World, fleet: FleetName, wanted: BTreeMap<Ctid, Wanted>, jobs: usize, seed: u64) -> Result<Self, StageError> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let mut dice = Dice::new(bytes);
         let journal = Memory::new(&SCHEMA, JournalId::from_bytes(dice.bytes()))?;
+        world.settle_in(journal.journal());
         Ok(Self { world, journal, fleet, wanted: Arc::new(wanted), jobs, dice })
     }
 
@@ -128,6 +129,7 @@ impl Stage {
         let found = survey.found.clone();
         self.journal = remember(survey)?.reopened();
         self.world = host.world();
+        self.world.forget_holds();
         Ok(found)
     }
 

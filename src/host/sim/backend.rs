@@ -193,7 +193,7 @@ impl Host for Sim {
         if inner.world.settled_in.contains(journal) {
             return Ok(());
         }
-        Arc::make_mut(&mut inner.world.settled_in).insert(*journal);
+        inner.world.settle_in(*journal);
         inner.save(&BTreeSet::new())
     }
 

@@ -36,6 +36,14 @@ impl World {
         }
     }
 
+    /// Holds stand in a journal alone: with the journal they are gone, and nobody starts a container in spite of one.
+    pub(crate) fn forget_holds(&mut self) {
+        let held: Vec<Ctid> = self.slots.iter().filter(|(_, slot)| slot.held).map(|(ctid, _)| *ctid).collect();
+        for ctid in held {
+            self.slot_mut(ctid).held = false;
+        }
+    }
+
     /// A script that its shim said it began, and of which nothing more was heard; its record goes with the boot.
     fn begun(&self, slot: &Slot, mark: &Mark) -> Option<Trace> {
         let token = slot.script_begun?;

@@ -205,6 +205,13 @@ impl World {
         }
     }
 
+    /// Makes the host recognisable for a journal; nothing if it is already.
+    pub fn settle_in(&mut self, journal: JournalId) {
+        if !self.settled_in.contains(&journal) {
+            Arc::make_mut(&mut self.settled_in).insert(journal);
+        }
+    }
+
     /// What time it is.
     pub fn now(&self) -> Now {
         let boottime_ms = self.clock.elapsed_ms - self.clock.booted_ms;
