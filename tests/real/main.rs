@@ -3,7 +3,7 @@
 //!
 //! Needs root, LXC and a static busybox; without them each test says `skipped: ...`, or fails if `PHOENIX_TEST_LXC=require`.
 //! `PHOENIX_TEST_KILLS` sets the number of random kills, `PHOENIX_TEST_SEED` repeats a schedule that a failure printed.
-//! Container numbers 900300 to 900399, five for each test.
+//! Container numbers 900300 to 900404, five for each test.
 
 mod account;
 mod archive;
@@ -19,6 +19,7 @@ mod kills;
 mod lifetime;
 mod network;
 mod processes;
+mod rebuild;
 mod secrets;
 mod shims;
 mod template;
