@@ -89,7 +89,9 @@ pub(super) enum CliError {
         source: io::Error,
     },
     /// The journal was looked through and is not whole.
-    #[error("the journal is not whole: {findings}; keep a copy of all its files, then restore a backup, or `phoenix journal rebuild FLEET`")]
+    #[error(
+        "the journal is not whole: {findings}; keep a copy of all its files, then restore a backup, or `phoenix journal rebuild FLEET`"
+    )]
     NotWhole {
         /// How much is wrong.
         findings: String,

@@ -378,7 +378,9 @@ fn to_go_on_with(account: &Account, fleet: Option<&FleetName>, goal: Goal) -> BT
             // A host crash takes down what had been brought up, however the run had ended.
             (RunCommand::Up | RunCommand::Resume | RunCommand::Rebuild, Goal::Up) => true,
             (RunCommand::Down, Goal::Down) => run.end != Some(RunEnd::Done),
-            (RunCommand::Up | RunCommand::Resume | RunCommand::Rebuild, Goal::Down) | (RunCommand::Down, Goal::Up) | (RunCommand::Retry, _) => false,
+            (RunCommand::Up | RunCommand::Resume | RunCommand::Rebuild, Goal::Down)
+            | (RunCommand::Down, Goal::Up)
+            | (RunCommand::Retry, _) => false,
         };
         let name = run.opened.containers.get(&ctid)?;
         (goes_on && fleet.is_none_or(|fleet| fleet == name)).then(|| (ctid, name.clone()))

@@ -12,11 +12,11 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::job::IntentRef;
+use super::left::Begun;
 use super::lock::{RuntimeDir, make_private_dir};
 use super::output::OUTPUT_BYTES_MAX;
 use super::process::Identity;
 use super::result::{self, JobResult, RESULT_BYTES_MAX, ResultError};
-use super::left::Begun;
 use crate::ids::{BootId, Ctid, Incarnation, Token};
 
 /// The directory of the results of one incarnation.

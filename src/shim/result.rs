@@ -176,8 +176,18 @@ enum OnDiskEnding {
 
 /// The bytes of a result.
 pub(super) fn encode(result: &JobResult) -> serde_json::Result<Vec<u8>> {
-    let JobResult { intent: IntentRef { seq, epoch, digest }, step, script, ending, started, ended, output_bytes, output_path: _, unpacked, undead } =
-        result.clone();
+    let JobResult {
+        intent: IntentRef { seq, epoch, digest },
+        step,
+        script,
+        ending,
+        started,
+        ended,
+        output_bytes,
+        output_path: _,
+        unpacked,
+        undead,
+    } = result.clone();
     serde_json::to_vec(&OnDisk {
         format: RESULT_FORMAT,
         seq,

@@ -72,15 +72,12 @@ impl Recollection<'_> {
     }
 
     pub(super) fn probe_action(&mut self, step: &Step, action: Action) -> Result<(Intent, StepResult), RebuildError> {
-        let intent = self.intent(step, action.clone());
-        let asked = match action {
+        let intent = self.intent(step, action);
+        let mut asked = intent.clone();
+        if let Action::Prepare { volume, .. } = &mut asked.action {
             // Whether all that lies below belongs to the owner too is not looked at.
-            Action::Prepare { mut volume, idmap } => {
-                volume.recursive = false;
-                Intent { action: Action::Prepare { volume, idmap }, ..intent.clone() }
-            }
-            _ => intent.clone(),
-        };
+            volume.recursive = false;
+        }
         let life = self.scribe.life(self.ctid);
         let mark = Mark {
             journal: self.scribe.journal(),

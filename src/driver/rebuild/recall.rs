@@ -104,13 +104,11 @@ impl Recollection<'_> {
             Origin::Clone { .. } => Step::DefineClone,
         };
         let (intent, result) = self.probe(&define)?;
-        let result = match result {
-            StepResult::Done(Evidence::Cloned { source, incarnation, shared_mounts: _ }) => {
-                // Those that it has now were attached since.
-                StepResult::Done(Evidence::Cloned { source, incarnation, shared_mounts: 0 })
-            }
-            other => other,
-        };
+        let mut result = result;
+        if let StepResult::Done(Evidence::Cloned { shared_mounts, .. }) = &mut result {
+            // Those that it has now were attached since.
+            *shared_mounts = 0;
+        }
         match &result {
             StepResult::Done(_) => self.keep(intent, result, None)?,
             StepResult::Foreign { owner } => {
@@ -177,10 +175,10 @@ impl Recollection<'_> {
                 Due::Pass(State::Volumed) => self.pass(State::Volumed)?,
                 Due::Take(step) => {
                     let (intent, result) = self.probe(&step)?;
-                    match result {
-                        StepResult::Done(_) => self.keep(intent, result, None)?,
-                        _ if !self.has_run() => return Ok(false),
-                        _ => return self.set_aside(&step, &result),
+                    match (&result, self.has_run()) {
+                        (StepResult::Done(_), _) => self.keep(intent, result, None)?,
+                        (_, false) => return Ok(false),
+                        (_, true) => return self.set_aside(&step, &result),
                     }
                 }
                 Due::Nothing | Due::Settle | Due::Repair(..) | Due::Pass(_) | Due::Redeclare => return Ok(false),
@@ -264,8 +262,8 @@ impl Recollection<'_> {
         let later = self.proofs[place + 1..].iter().any(|(_, _, proof)| proof.is_done());
         match proof {
             Proof::Other { script: found } => {
-                let (step, path) = (step.id(), script.path.display());
-                self.drift(&format!("claim: {step} ran {path} ({}); found: it ran a script with digest {found}", script.digest))
+                let (step, wanted) = (step.id(), script.digest);
+                self.drift(&format!("claim: {step} ran the script of the manifest ({wanted}); found: it ran another ({found})"))
             }
             _ if later => self.interrupted(&format!("{} has neither result nor note, and a later script has one", step.id())),
             Proof::Begun { .. } | Proof::Unknown if script.on_interrupt == OnInterrupt::Ask => {

@@ -50,10 +50,10 @@ impl Scribe {
         let lives = declarations.iter().map(|declaration| (declaration.ctid, Life::declared(declaration))).collect();
         let facts = declarations.into_iter().map(|declaration| Fact::Declared(Box::new(declaration)));
         let opened = run_opened(run, RunCommand::Rebuild, named, 1, now.wall);
-        let lines: Vec<Line> = std::iter::once(opened).chain(facts).map(Line::Fact).collect();
+        let opening: Vec<Line> = std::iter::once(opened).chain(facts).map(Line::Fact).collect();
         let mut memory = Memory::new_as(&SCHEMA, heritage)?;
-        memory.begin(lines.clone())?;
-        Ok(Self { memory, lines, lives, run, now: now.clone() })
+        memory.begin(opening.clone())?;
+        Ok(Self { memory, lines: opening, lives, run, now: now.clone() })
     }
 
     pub(super) fn life(&self, ctid: Ctid) -> &Life {

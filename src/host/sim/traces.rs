@@ -90,7 +90,8 @@ fn of_result(kept: &Kept) -> Trace {
 
 fn notes(guest: &Guest, mark: &Mark) -> Vec<Trace> {
     let ours = |note: &InsideNote| note.ctid == mark.ctid && note.incarnation == mark.incarnation;
-    let of = |(step, note): (&Step, &InsideNote)| Trace { step: step.clone(), epoch: note.epoch, trail: Trail::Note { script: note.script } };
+    let of =
+        |(step, note): (&Step, &InsideNote)| Trace { step: step.clone(), epoch: note.epoch, trail: Trail::Note { script: note.script } };
     guest.notes.iter().filter(|(_, note)| ours(note)).map(of).collect()
 }
 
