@@ -16,6 +16,7 @@ mod journal;
 mod plan;
 mod progress;
 mod rebuild;
+mod rehearse;
 mod resume;
 mod screen;
 mod setting;
@@ -68,6 +69,7 @@ fn run(setting: &Setting, command: Command) -> Result<Exit, CliError> {
         Command::Status(args) => status::run(setting, &args),
         Command::Plan(args) => plan::run(setting, &args),
         Command::Check(args) => check::run(setting, &args),
+        Command::Rehearse(args) => rehearse::run(setting, &args),
         Command::Explain(args) => explain::run(setting, &args),
         Command::History(args) => history::run(setting, &args),
         Command::Down(args) => down::run(setting, &args),

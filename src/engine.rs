@@ -142,8 +142,8 @@ pub struct Orders {
     pub dice: Dice,
 }
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. A clone goes on by itself: those who explore take each of several next events on a clone.
+#[derive(Clone, Debug)]
 pub struct Engine {
     orders: Orders,
     slots: BTreeMap<Ctid, Slot>,
@@ -159,7 +159,7 @@ pub struct Engine {
 }
 
 /// One container in the engine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     /// What the journal says; nothing, once it said what cannot be.
     life: Result<Life, OutOfTurn>,
@@ -181,13 +181,13 @@ struct Slot {
 }
 
 /// One look at one container.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Sight {
     seen: Option<Box<Seen>>,
 }
 
 /// What is going on with a container.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     /// To be looked at.
     Idle,
@@ -287,7 +287,7 @@ impl Engine {
         }
         Some(match &slot.phase {
             Phase::Over => Stand::Stuck(life.standing.clone()),
-            Phase::Resting => self.blocker(life).map_or(Stand::UnderWay, Stand::Blocked),
+            Phase::Resting => self.blocker(life).or_else(|| self.held_for(ctid)).map_or(Stand::UnderWay, Stand::Blocked),
             Phase::Idle | Phase::Beginning(_) | Phase::Acting | Phase::Settling | Phase::Recording | Phase::Pausing => Stand::UnderWay,
         })
     }

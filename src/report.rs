@@ -9,6 +9,7 @@ mod explain;
 mod history;
 pub mod plain;
 mod plan;
+mod rehearsal;
 mod results;
 mod status;
 mod status_text;
@@ -20,6 +21,7 @@ pub use event::{Event, event, fact_text, standing_text};
 pub use explain::{Evidence, Explanation, LiveSight, explain, explain_unreadable, sight};
 pub use history::{Timeline, TimelineEntry};
 pub use plan::{ContainerPlan, FleetPlan, PlannedStep, plan};
+pub use rehearsal::{CutReport, DivergenceReport, RehearsalReport, ReplayReport, SchedulesReport};
 pub use results::{RunSummary, summary};
 pub use status::{
     ContainerReport, ErrorReport, FleetReport, QuarantineReport, RunReport, SCHEMA, StatusReport, WaitReport, WriterReport, status,

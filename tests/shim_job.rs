@@ -371,8 +371,8 @@ fn a_record_of_another_boot_and_its_deadline_count_for_nothing() {
     let place = Place::new(900_122);
     let running = place.start(place.job(9, LONG, shell("sleep 1")));
     // The number and start time of a living process that holds the lock, in a record of another boot.
-    let record = fs::read_to_string(place.results().path().join("9.shim")).expect("recorded");
-    let (process, _) = record.trim_end().rsplit_once(' ').expect("words");
+    let record = fs::read_to_string(place.results().path().join("1-9.shim")).expect("recorded");
+    let process = record.split(' ').take(2).collect::<Vec<_>>().join(" ");
     fs::write(place.results().path().join("1-1.shim"), format!("{process} another-boot\n")).expect("written");
     let other = Moment { boot: "another-boot".parse().expect("plain"), boottime_ms: u64::MAX };
     let (settlement, seen) = ask(&place, 1, shim_fixture::token(), &other);

@@ -183,3 +183,13 @@ fn a_script_whose_container_is_lost_has_not_used_its_one_attempt() {
     assert_eq!(ran.end, RunEnd::Done);
     assert_eq!(ran.results.of("run.start").len(), 2, "it was started again");
 }
+
+/// A crash says nothing about a step, but one that brings the host down each time would do so for ever.
+#[test]
+fn a_step_that_is_cut_off_for_ever_is_given_up() {
+    let step = "configure.set";
+    let cut_off = StepResult::Unknown { why: "the shim was killed".to_owned() };
+    let ran = run(spec(101), nothing(), Lie::new(step, 40, cut_off), Lie::new(step, 40, StepResult::Absent));
+    assert_eq!(ran.end, RunEnd::Failed);
+    assert!(matches!(&ran.stands[&ctid(101)], Stand::Stuck(Standing::Quarantined(_))), "{:?}", ran.stands);
+}

@@ -5,7 +5,7 @@
 //! endian, and its bytes (integers: eight, little endian, two's complement). So no two rows have the same encoding.
 
 use crate::entry::{Body, Row};
-use crate::{Digest, Seq};
+use crate::{Digest, Entry, Seq};
 
 /// The columns that depend on the kind of entry, as the table has them.
 pub(crate) struct Columns<'a> {
@@ -61,6 +61,23 @@ pub(crate) fn hash(row: &Row, scratch: &mut Vec<u8>) -> Digest {
     encoding.text(Some(payload));
     encoding.integer(Some(at_ms.cast_unsigned()));
     Digest::of(encoding.0)
+}
+
+/// What is wrong with entries that were read in order: one whose content is not what its hash says, or, if `whole` says that
+/// they are all there are, one that does not follow the one before it.
+pub(crate) fn broken(entries: &[Entry], whole: bool) -> Option<String> {
+    let mut scratch = Vec::new();
+    let (mut seq, mut before) = (0, Digest::ZERO);
+    for entry in entries {
+        if hash(entry, &mut scratch) != entry.hash {
+            return Some(format!("the content of entry {} is not what its hash says", entry.seq));
+        }
+        if whole && (entry.seq.get() != seq + 1 || entry.prev_hash != before) {
+            return Some(format!("entry {} does not follow entry {seq}", entry.seq));
+        }
+        (seq, before) = (entry.seq.get(), entry.hash);
+    }
+    None
 }
 
 struct Encoding<'a>(&'a mut Vec<u8>);

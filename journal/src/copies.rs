@@ -8,9 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use serde_json::json;
 
 use crate::chain::Columns;
-use crate::create::{connect, make_private, version};
+use crate::create::{connect, connect_to_stay, make_private, version};
 use crate::entry::Row;
 use crate::lock::Lock;
+use crate::log;
 use crate::open::{WriterInfo, check_header, check_texts, check_version, configure_writer, identify};
 use crate::place::{Place, look, rename_new, sync};
 use crate::reader::open_read_only;
@@ -109,15 +110,17 @@ pub fn upgrade(path: &Path, schema: &Schema, info: &WriterInfo) -> Result<PathBu
     place.check_filesystem()?;
     place.check_files()?;
     let _lock = Lock::take(&place, info)?;
-    let conn = connect(&place.main)?;
+    log::check(&place)?;
+    let conn = connect_to_stay(&place.main)?;
     let found = check_header(&conn, &place.main, Some(schema.application_id))?;
     if found >= schema.version {
-        return Err(JournalError::Newer { what: "schema", found, known: schema.version.saturating_sub(1) });
+        let (path, known) = (place.main, schema.version.saturating_sub(1));
+        return Err(JournalError::Newer { path, what: "schema", found, known });
     }
     configure_writer(&conn, &place.main)?;
     check_texts(&conn, &place.main)?;
     let fail = |source| JournalError::of_sqlite("upgrade the journal", &place.main, source);
-    check_additions(&sql::read_rules(&conn).map_err(fail)?, &rules)?;
+    check_additions(&sql::read_rules(&conn).map_err(fail)?, &rules, &place.main)?;
     let copy = place.beside(&format!(".version-{found}"));
     copy_to(&conn, &copy)?;
     let transaction = rusqlite::Transaction::new_unchecked(&conn, TransactionBehavior::Immediate).map_err(fail)?;
@@ -131,8 +134,8 @@ pub fn upgrade(path: &Path, schema: &Schema, info: &WriterInfo) -> Result<PathBu
     Ok(copy)
 }
 
-fn check_additions(old: &Rules, new: &Rules) -> Result<(), JournalError> {
-    let wrong = |difference: String| Err(JournalError::WrongSchema { difference });
+fn check_additions(old: &Rules, new: &Rules, path: &Path) -> Result<(), JournalError> {
+    let wrong = |difference: String| Err(JournalError::WrongSchema { path: path.to_owned(), difference });
     if let Some(row) = old.rows().difference(&new.rows()).next() {
         return wrong(format!("only in the journal: {row}"));
     }

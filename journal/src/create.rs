@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::lock::Lock;
@@ -89,6 +90,14 @@ pub(crate) fn make_private(path: &Path) -> Result<(), JournalError> {
 pub(crate) fn connect(path: &Path) -> Result<Connection, JournalError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     Connection::open_with_flags(path, flags).map_err(|source| JournalError::of_sqlite("open the journal", path, source))
+}
+
+/// The same for a journal that stays as it is: closing this connection moves nothing out of the log and deletes nothing, also
+/// if what is looked at first is not what it should be.
+pub(crate) fn connect_to_stay(path: &Path) -> Result<Connection, JournalError> {
+    let conn = connect(path)?;
+    let set = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    set.map(|_| conn).map_err(|source| JournalError::of_sqlite("set up the connection", path, source))
 }
 
 fn build(

@@ -36,7 +36,7 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The file is something else.
-    #[error("{path} is not a journal of this program: {why}; name the right path", path = path.display())]
+    #[error("{path} is not a journal of this program: {why}; name the right path, or put back the newest backup if this is the right one", path = path.display())]
     NotAJournal {
         /// The path.
         path: PathBuf,
@@ -44,8 +44,10 @@ pub enum JournalError {
         why: String,
     },
     /// The journal was written by a newer program.
-    #[error("the {what} of the journal has version {found}, this program knows up to {known}; use the newer program")]
+    #[error("the {what} of the journal {path} has version {found}, this program knows up to {known}; use the newer program", path = path.display())]
     Newer {
+        /// The journal.
+        path: PathBuf,
         /// `tables` or `schema`.
         what: &'static str,
         /// The journal's.
@@ -54,16 +56,20 @@ pub enum JournalError {
         known: u32,
     },
     /// The journal was written with an older schema.
-    #[error("the schema of the journal has version {found}, this program has {known}; upgrade the journal (a backup is made first)")]
+    #[error("the schema of the journal {path} has version {found}, this program has {known}; upgrade the journal (a backup is made first)", path = path.display())]
     Older {
+        /// The path.
+        path: PathBuf,
         /// The journal's.
         found: u32,
         /// This program's.
         known: u32,
     },
     /// The rows of the journal are not the program's.
-    #[error("the journal's machines are not those of this program: {difference}; use the program that made it")]
+    #[error("the machines of the journal {path} are not those of this program: {difference}; use the program that made it, or put back the newest backup", path = path.display())]
     WrongSchema {
+        /// The journal.
+        path: PathBuf,
         /// The first difference.
         difference: String,
     },
@@ -74,7 +80,7 @@ pub enum JournalError {
         what: String,
     },
     /// The journal is damaged.
-    #[error("the journal {path} is damaged: {what}; keep a copy of all its files, then restore a backup", path = path.display())]
+    #[error("the journal {path} is damaged: {what}; keep a copy of all its files, then put back the newest backup, or rebuild it from the host", path = path.display())]
     Damaged {
         /// The path.
         path: PathBuf,
@@ -85,7 +91,7 @@ pub enum JournalError {
         source: Option<rusqlite::Error>,
     },
     /// A log beside an empty main file: opening it would delete the log.
-    #[error("{path} is empty but has a log beside it, which opening would delete; put the main file back from a backup", path = path.display())]
+    #[error("{path} is empty but has a log beside it, which opening would delete; keep a copy of both, then put back the newest backup", path = path.display())]
     WalBesideEmpty {
         /// The main file.
         path: PathBuf,
@@ -156,8 +162,10 @@ pub enum JournalError {
         source: std::io::Error,
     },
     /// SQLite failed.
-    #[error("SQLite failed to {doing}; see the cause")]
+    #[error("SQLite failed to {doing} at {path}; see the cause, and try again once the disk is well", path = path.display())]
     Sqlite {
+        /// The journal.
+        path: PathBuf,
         /// What was being done.
         doing: &'static str,
         /// The cause.
@@ -178,6 +186,13 @@ impl JournalError {
         if undecodable {
             return Self::Damaged { path, what: "a row cannot be read".to_owned(), source: Some(source) };
         }
+        if matches!(source, Error::QueryReturnedNoRows) {
+            return Self::Damaged { path, what: "a row is missing".to_owned(), source: Some(source) };
+        }
+        // SQLite has no code of its own for a number in the header that it does not know.
+        if source.to_string().starts_with("unsupported file format") {
+            return Self::Damaged { path, what: "its header is not that of any SQLite".to_owned(), source: Some(source) };
+        }
         let code = source.sqlite_error_code();
         if code == Some(ErrorCode::DiskFull) {
             return Self::Full { source: Some(source.into()) };
@@ -188,6 +203,6 @@ impl JournalError {
         if code == Some(ErrorCode::NotADatabase) {
             return Self::NotAJournal { path, why: "it is no SQLite database".to_owned() };
         }
-        Self::Sqlite { doing, source }
+        Self::Sqlite { path, doing, source }
     }
 }

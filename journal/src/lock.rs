@@ -51,6 +51,7 @@ impl Lock {
             let file = open_or_create(&path).map_err(io)?;
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
                 Ok(_) => {}
+                Err(Errno::EAGAIN | Errno::EACCES) if crate::sabotaged("journal_lock_is_not_asked") => {}
                 Err(Errno::EAGAIN | Errno::EACCES) => return Err(held_by(place, &mut &file)),
                 Err(errno) => return Err(io(errno.into())),
             }

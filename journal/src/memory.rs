@@ -3,13 +3,15 @@
 //! It gives the verdicts of a journal on disk and forgets everything when dropped. A clone is what a crash leaves: clone it
 //! after any append, drop the original, begin again on the clone.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::append::sealed::Sealed;
 use crate::create::Heritage;
 use crate::entry::Row;
 use crate::ledger::Ledger;
+use crate::recorded::Replay;
 use crate::schema::Rules;
 use crate::{Append, Digest, Draft, Entry, Epoch, EpochId, JournalError, JournalId, Position, Record, Recorded, Refused, Schema, Seq};
 use crate::{Body, StreamKey};
@@ -20,7 +22,7 @@ pub struct Memory {
     id: JournalId,
     rules: Arc<Rules>,
     ledger: Ledger,
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Arc<Kept>>,
     /// The last epoch before the first of `epochs`.
     inherited: Epoch,
     epochs: Vec<EpochId>,
@@ -28,6 +30,13 @@ pub struct Memory {
     cache: BTreeMap<String, String>,
     began: bool,
     full: bool,
+}
+
+/// An entry, and what it was read as. Clones of a journal share it, so a history that many of them begin with is read once.
+#[derive(Debug)]
+struct Kept {
+    entry: Entry,
+    read_as: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Memory {
@@ -78,6 +87,16 @@ impl Memory {
         self.entries.is_empty()
     }
 
+    /// The entries from the one with this index (from 0) on, in order.
+    pub fn since(&self, index: usize) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().skip(index).map(|kept| &kept.entry)
+    }
+
+    /// Every entry in order, with what [`Entry::mint`] makes of it. What was read is remembered, by all clones.
+    pub fn recorded<T: Replay + Clone + Send + Sync + 'static>(&self) -> impl Iterator<Item = (&Entry, Result<Recorded<T>, T::Error>)> {
+        self.entries.iter().map(|kept| (&kept.entry, kept.mint()))
+    }
+
     /// As [`Writer::cache_put`](crate::Writer::cache_put).
     pub fn cache_put(&mut self, key: &str, value: &str) {
         self.cache.insert(key.to_owned(), value.to_owned());
@@ -98,13 +117,26 @@ impl Memory {
         for blob in std::mem::take(&mut draft.blobs) {
             self.blobs.insert(Digest::of(&blob), blob.into());
         }
-        self.entries.push(Arc::new(Entry::out_of(self.id, Row::of(draft, seq, epoch))));
+        let entry = Entry::out_of(self.id, Row::of(draft, seq, epoch));
+        self.entries.push(Arc::new(Kept { entry, read_as: OnceLock::new() }));
         Ok(seq)
     }
 
     fn append_all<T: Record>(&mut self, epoch: Epoch, batch: Vec<T>) -> Vec<Result<Recorded<T>, Refused>> {
         let id = self.id;
         batch.into_iter().map(|value| self.append(epoch, value.draft()).map(|seq| Recorded::mint(id, seq, epoch, value))).collect()
+    }
+}
+
+impl Kept {
+    fn mint<T: Replay + Clone + Send + Sync + 'static>(&self) -> Result<Recorded<T>, T::Error> {
+        if let Some(known) = self.read_as.get().and_then(|known| known.downcast_ref::<T>()) {
+            return Ok(Recorded::mint(self.entry.journal(), self.entry.seq, self.entry.epoch, known.clone()));
+        }
+        let recorded = self.entry.mint::<T>()?;
+        // Another thread may have been first; it read the same.
+        let _ = self.read_as.set(Box::new(recorded.get().clone()));
+        Ok(recorded)
     }
 }
 
@@ -121,14 +153,17 @@ impl Append for Memory {
     }
 
     fn begin<T: Record>(&mut self, first: Vec<T>) -> Result<Vec<Recorded<T>>, JournalError> {
-        let mut next = self.clone();
+        let (before, ledger) = (self.entries.len(), self.ledger.clone());
         let epoch = Epoch::new(self.inherited.get() + self.epochs.len() as u64 + 1);
-        next.epochs.push(EpochId::derived(self.id, epoch));
-        next.began = true;
-        let first: Result<Vec<_>, Refused> = next.append_all(epoch, first).into_iter().collect();
+        let first: Result<Vec<_>, Refused> = self.append_all(epoch, first).into_iter().collect();
+        if first.is_err() {
+            self.entries.truncate(before);
+            self.ledger = ledger;
+        }
         match first {
             Ok(recorded) => {
-                *self = next;
+                self.epochs.push(EpochId::derived(self.id, epoch));
+                self.began = true;
                 Ok(recorded)
             }
             Err(Refused::Full { key: _ }) => Err(JournalError::Full { source: None }),
@@ -138,16 +173,15 @@ impl Append for Memory {
 
     fn append_group<T: Record>(&mut self, batch: Vec<T>) -> Result<Vec<Result<Recorded<T>, Refused>>, JournalError> {
         let (epoch, _) = self.epoch().ok_or(JournalError::NoEpoch)?;
-        let nothing_settles = !batch.is_empty() && batch.iter().all(|value| begins_something(&value.draft().body));
-        if self.full && nothing_settles {
+        if self.full && !batch.is_empty() && batch.iter().all(|value| begins_something(&value.draft().body)) {
             return Err(JournalError::Full { source: None });
         }
         Ok(self.append_all(epoch, batch))
     }
 
     fn replay(&self, key: Option<&StreamKey>) -> Result<Vec<Entry>, JournalError> {
-        let wanted = |entry: &&Arc<Entry>| key.is_none_or(|key| entry.stream == *key);
-        Ok(self.entries.iter().filter(wanted).map(|entry| Entry::clone(entry)).collect())
+        let wanted = |entry: &&Entry| key.is_none_or(|key| entry.stream == *key);
+        Ok(self.since(0).filter(wanted).cloned().collect())
     }
 
     fn positions(&self) -> Result<Vec<Position>, JournalError> {

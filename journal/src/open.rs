@@ -55,12 +55,13 @@ pub(crate) fn configure_writer(conn: &Connection, path: &Path) -> Result<(), Jou
     set(conn, path, "synchronous", "EXTRA", "3")?;
     set(conn, path, "journal_mode", "WAL", "wal")?;
     set(conn, path, "synchronous", "EXTRA", "3")?;
+    if crate::sabotaged("commits_are_not_synced") {
+        set(conn, path, "synchronous", "OFF", "0")?;
+    }
     set(conn, path, "mmap_size", "0", "0")?;
     // The writer makes checkpoints itself: those that SQLite makes by itself hide their errors.
     set(conn, path, "wal_autocheckpoint", "0", "0")?;
     configure_any(conn, path)?;
-    // The log and its index stay when the last connection closes, so that a reader never has to make them.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fail)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(fail)?;
     Ok(())
 }
@@ -106,18 +107,18 @@ pub(crate) fn check_schema(conn: Connection, path: &Path, schema: &Schema) -> Re
     if version != schema.version {
         let (found, known) = (version, schema.version);
         return Err(if found > known {
-            JournalError::Newer { what: "schema", found, known }
+            JournalError::Newer { path: path.to_owned(), what: "schema", found, known }
         } else {
-            JournalError::Older { found, known }
+            JournalError::Older { path: path.to_owned(), found, known }
         });
     }
     check_texts(&conn, path)?;
     let (found, wanted) = (sql::read_rules(&conn).map_err(fail)?.rows(), rules.rows());
     if let Some(row) = wanted.difference(&found).next() {
-        return Err(JournalError::WrongSchema { difference: format!("only in the program: {row}") });
+        return Err(JournalError::WrongSchema { path: path.to_owned(), difference: format!("only in the program: {row}") });
     }
     if let Some(row) = found.difference(&wanted).next() {
-        return Err(JournalError::WrongSchema { difference: format!("only in the journal: {row}") });
+        return Err(JournalError::WrongSchema { path: path.to_owned(), difference: format!("only in the journal: {row}") });
     }
     identify(conn, path, Names::of(schema))
 }
@@ -132,7 +133,7 @@ pub(crate) fn check_header(conn: &Connection, path: &Path, application_id: Optio
     }
     let layout = version >> 16;
     if layout > sql::LAYOUT {
-        return Err(JournalError::Newer { what: "tables", found: layout, known: sql::LAYOUT });
+        return Err(JournalError::Newer { path: path.to_owned(), what: "tables", found: layout, known: sql::LAYOUT });
     }
     if layout == 0 {
         return Err(JournalError::NotAJournal { path: path.to_owned(), why: "it has no version".to_owned() });
@@ -145,7 +146,7 @@ pub(crate) fn check_texts(conn: &Connection, path: &Path) -> Result<(), JournalE
     let fail = |source| JournalError::of_sqlite("read the tables", path, source);
     let (found, wanted) = (sql::texts(conn).map_err(fail)?, sql::expected_texts().map_err(fail)?);
     let damaged = |what| Err(JournalError::Damaged { path: path.to_owned(), what, source: None });
-    for (name, text) in &wanted {
+    for (name, text) in wanted {
         match found.get(name) {
             Some(there) if there == text => {}
             Some(_) => return damaged(format!("the table or guard `{name}` was changed")),

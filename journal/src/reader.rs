@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::create::connect;
 use crate::lock::{Holder, Lock};
+use crate::log;
 use crate::open::{Binding, check_schema, check_version, configure_any};
 use crate::place::{Place, look};
 use crate::tables::Tables;
@@ -147,7 +148,7 @@ impl Reader {
         self.ask(|tables| tables.glance(machine, &mut read))
     }
 
-    /// The entries with numbers in this range, of one stream or of all, in order.
+    /// The entries with numbers in this range, of one stream or of all, in order. Damaged ones are an error.
     pub fn entries(&self, range: impl RangeBounds<Seq>, key: Option<&StreamKey>) -> Result<Vec<Entry>, JournalError> {
         let first = match range.start_bound() {
             Bound::Included(seq) => *seq,
@@ -159,7 +160,7 @@ impl Reader {
             Bound::Excluded(seq) => Seq::new(seq.get().saturating_sub(1)),
             Bound::Unbounded => Seq::new(u64::MAX),
         };
-        self.ask(|tables| tables.entries(first, last, key))
+        self.ask(|tables| tables.checked_entries(first, last, key))
     }
 
     /// The value that a writer kept under this key.
@@ -192,7 +193,8 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Connection, Place, Option<T
     place.check_filesystem()?;
     for _ in 0..TRIES {
         place.check_files()?;
-        if look(&place.beside("-wal"))?.is_some() && look(&place.beside("-shm"))?.is_some() {
+        check_log(&place)?;
+        if is_complete(&place)? {
             let conn = open_in_place(&place)?;
             if is_readable(&conn, &place)? {
                 return Ok((conn, place, None));
@@ -213,6 +215,28 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Connection, Place, Option<T
     }
     let source = std::io::Error::other("its files change all the time");
     Err(JournalError::Io { doing: "read", path: place.main, source })
+}
+
+/// Refuses a log of which entries are lost, unless somebody is writing, and then it is theirs.
+fn check_log(place: &Place) -> Result<(), JournalError> {
+    let wal = place.beside("-wal");
+    let state = || -> Result<_, JournalError> { Ok((Lock::holder(place)?.is_some(), look(&wal)?.as_ref().map(stamp))) };
+    let before = state()?;
+    match log::check(place) {
+        // Read while a writer was at it, it says nothing.
+        Err(JournalError::Damaged { .. }) if before.0 || before != state()? => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether log and index are there, and such that a reader alone can read them. A writer that is killed between the first write
+/// to a new log and the next leaves a log that is all header; a reader without a writer takes that for one that is being
+/// replaced, and waits for ten seconds in vain (seen; `walBeginShmUnreliable` of SQLite compares salts that
+/// `walIndexRecover` does not read).
+fn is_complete(place: &Place) -> Result<bool, JournalError> {
+    let (log, index) = (look(&place.beside("-wal"))?, look(&place.beside("-shm"))?);
+    let all_header = log.as_ref().is_some_and(|log| log.len() == log::HEADER as u64);
+    Ok(log.is_some() && index.is_some() && !(all_header && Lock::holder(place)?.is_none()))
 }
 
 fn open_in_place(place: &Place) -> Result<Connection, JournalError> {

@@ -4,6 +4,7 @@
 //! a guard that somebody dropped would otherwise be missed by nobody. Not here: reading and writing entries.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use rusqlite::Connection;
 
@@ -33,7 +34,20 @@ pub(crate) fn install_tables(conn: &Connection) -> rusqlite::Result<()> {
 
 /// The second half of [`install`].
 pub(crate) fn install_guards(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch(GUARDS)
+    conn.execute_batch(GUARDS)?;
+    if crate::sabotaged("no_guard_entries_insert") {
+        conn.execute_batch("DROP TRIGGER entries_insert")?;
+    }
+    if crate::sabotaged("no_guard_entries_update") {
+        conn.execute_batch("DROP TRIGGER entries_update")?;
+    }
+    if crate::sabotaged("no_guard_streams_insert") {
+        conn.execute_batch("DROP TRIGGER streams_insert")?;
+    }
+    if crate::sabotaged("no_guard_streams_update") {
+        conn.execute_batch("DROP TRIGGER streams_update")?;
+    }
+    Ok(())
 }
 
 /// From here on, what is written once cannot be written again.
@@ -66,12 +80,17 @@ pub(crate) fn texts(conn: &Connection) -> rusqlite::Result<BTreeMap<String, Stri
     rows.collect()
 }
 
-/// The texts that a journal of this layout has.
-pub(crate) fn expected_texts() -> rusqlite::Result<BTreeMap<String, String>> {
+/// The texts that a journal of this layout has; SQLite is asked once for how it keeps them.
+pub(crate) fn expected_texts() -> rusqlite::Result<&'static BTreeMap<String, String>> {
+    static TEXTS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    if let Some(texts) = TEXTS.get() {
+        return Ok(texts);
+    }
     let conn = Connection::open_in_memory()?;
     install(&conn)?;
     seal(&conn)?;
-    texts(&conn)
+    let texts = texts(&conn)?;
+    Ok(TEXTS.get_or_init(|| texts))
 }
 
 /// Writes the user's rows into unsealed tables; rows that are there already stay.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
+use crate::chain;
 use crate::entry::{Body, Row};
 use crate::schema::Schema;
 use crate::{
@@ -110,6 +111,15 @@ impl Tables {
             None => self.select("seq BETWEEN ?1 AND ?2", (first, last)),
         };
         read().map_err(self.fail("read entries"))
+    }
+
+    /// As [`Tables::entries`], but only if they are what was written; asked for all of them, also in their order.
+    pub(crate) fn checked_entries(&self, first: Seq, last: Seq, key: Option<&StreamKey>) -> Result<Vec<Entry>, JournalError> {
+        let entries = self.entries(first, last, key)?;
+        match chain::broken(&entries, key.is_none() && first.get() <= 1) {
+            Some(what) => Err(JournalError::Damaged { path: self.path.clone(), what, source: None }),
+            None => Ok(entries),
+        }
     }
 
     fn select(&self, filter: &str, params: impl rusqlite::Params) -> rusqlite::Result<Vec<Entry>> {

@@ -61,14 +61,14 @@ const MORE: Schema = Schema {
 fn an_upgrade_adds_rows_and_leaves_a_copy() {
     let made = made();
     open(&made.path).begin(shipped("a", 1)).expect("an epoch");
-    assert!(matches!(Writer::open(&made.path, &MORE, info()), Err(JournalError::Older { found: 1, known: 2 })));
+    assert!(matches!(Writer::open(&made.path, &MORE, info()), Err(JournalError::Older { found: 1, known: 2, .. })));
     let copy = upgrade(&made.path, &MORE, &info()).expect("only additions");
     assert_eq!(Reader::open(&copy, &SCHEMA).expect("the old one").entries(.., None).expect("entries").len(), 5);
     let mut writer = Writer::open(&made.path, &MORE, info()).expect("the new one");
     writer.begin(vec![note("a", "returned")]).expect("the new edge");
     drop(writer);
     assert!(verify(&made.path).expect("a journal").is_clean());
-    assert!(matches!(Writer::open(&made.path, &SCHEMA, info()), Err(JournalError::Newer { what: "schema", found: 2, known: 1 })));
+    assert!(matches!(Writer::open(&made.path, &SCHEMA, info()), Err(JournalError::Newer { what: "schema", found: 2, known: 1, .. })));
     assert!(matches!(upgrade(&made.path, &MORE, &info()), Err(JournalError::Newer { .. })));
 }
 

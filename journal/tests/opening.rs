@@ -232,14 +232,17 @@ fn another_schema_is_refused_with_what_differs() {
     const OTHER: Schema = Schema { machines: &[Machine { needs: &[], ..parcel::PARCEL }, parcel::TOUR], ..SCHEMA };
     let made = made();
     let text = |schema| match Writer::open(&made.path, schema, info()) {
-        Err(JournalError::WrongSchema { difference }) => difference,
+        Err(JournalError::WrongSchema { difference, .. }) => difference,
         other => panic!("{other:?}"),
     };
     assert_eq!(text(&FEWER), "only in the journal: machine `tour` begins in `planned`");
     assert_eq!(text(&OTHER), "only in the journal: machine `parcel`: `labelled` needs `label`");
-    assert!(matches!(Writer::open(&made.path, &Schema { version: 2, ..SCHEMA }, info()), Err(JournalError::Older { found: 1, known: 2 })));
+    assert!(matches!(
+        Writer::open(&made.path, &Schema { version: 2, ..SCHEMA }, info()),
+        Err(JournalError::Older { found: 1, known: 2, .. })
+    ));
     rusqlite::Connection::open(&made.path).and_then(|conn| conn.pragma_update(None, "user_version", 2 << 16 | 1)).expect("a pragma");
-    assert!(matches!(Writer::open(&made.path, &SCHEMA, info()), Err(JournalError::Newer { what: "tables", found: 2, known: 1 })));
+    assert!(matches!(Writer::open(&made.path, &SCHEMA, info()), Err(JournalError::Newer { what: "tables", found: 2, known: 1, .. })));
 }
 
 #[test]
@@ -280,4 +283,22 @@ fn blobs_and_cached_values_come_back() {
     writer.cache_put("template", "1").expect("room");
     writer.cache_put("template", "2").expect("room");
     assert_eq!(writer.cache_get("template").expect("a value").as_deref(), Some("2"));
+}
+
+/// What a kill between the first two writes to a new log leaves.
+#[test]
+fn a_log_that_is_all_header_is_read_and_written_on() {
+    let made = made();
+    open(&made.path).begin(vec![declare("a")]).expect("an epoch");
+    let mut writer = open(&made.path);
+    writer.begin(vec![declare("b")]).expect("an epoch");
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    parcel::outside("cp", &["-a", &format!("{}/.", made.dir.path().display()), &copy.path().display().to_string()]);
+    drop(writer);
+    let path = copy.path().join("parcels.journal");
+    let log = fs::OpenOptions::new().write(true).open(copy.path().join("parcels.journal-wal")).expect("a log");
+    log.set_len(32).expect("a shorter log");
+    assert_eq!(Reader::open(&path, &SCHEMA).expect("a journal").positions().expect("positions").len(), 1);
+    open(&path).begin(vec![declare("b")]).expect("an epoch");
+    assert_eq!(Reader::open(&path, &SCHEMA).expect("a journal").positions().expect("positions").len(), 2);
 }

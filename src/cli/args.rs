@@ -8,6 +8,9 @@ use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::engine::limits::JOBS_DEFAULT;
 use crate::ids::{Ctid, FleetName, StepId};
+use crate::rehearse::Script;
+
+use super::rehearse::{BUDGET_DEFAULT, SEED_DEFAULT, parse_script};
 
 /// Brings fleets of LXC containers from a manifest to running services, and survives being killed at any moment.
 #[derive(Debug, Parser)]
@@ -76,6 +79,8 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Check a manifest; needs no host
     Check(CheckArgs),
+    /// Try a fleet under every crash that can come, on the simulator; needs no host and touches no journal
+    Rehearse(RehearseArgs),
     /// Say why a container is where it is, and what resume would do next
     Explain(ExplainArgs),
     /// Show the journal, readable
@@ -166,6 +171,29 @@ pub(super) struct CheckArgs {
     /// The manifest
     #[arg(value_name = "FLEET")]
     pub(super) manifest: PathBuf,
+}
+
+/// `rehearse`.
+#[derive(Debug, Args)]
+pub(super) struct RehearseArgs {
+    /// The manifest
+    #[arg(value_name = "FLEET")]
+    pub(super) manifest: PathBuf,
+    /// How many schedules of crashes to try at most
+    #[arg(long, value_name = "N", default_value_t = BUDGET_DEFAULT)]
+    pub(super) budget: u64,
+    /// What chance is drawn from; the same seed gives the same schedules
+    #[arg(long, value_name = "S", default_value_t = SEED_DEFAULT)]
+    pub(super) seed: u64,
+    /// Play one schedule and print its history: the seed, then for each run the point at which p (phoenix), s (its shims too), c
+    /// (their children too) or h (the host) is killed, as 7:12p,40h
+    #[arg(long, value_name = "SEED:POINTS", value_parser = parse_script, conflicts_with_all = ["budget", "seed", "threads"])]
+    pub(super) replay: Option<Script>,
+    #[command(flatten)]
+    pub(super) jobs: Jobs,
+    /// How many schedules to play at once; changes nothing in what comes out [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = parse_jobs)]
+    pub(super) threads: Option<usize>,
 }
 
 /// `explain`.

@@ -12,6 +12,7 @@ use crate::driver::rebuild::RebuildError;
 use crate::driver::{DecideError, DriveError, RunError, TurnError};
 use crate::host::HostError;
 use crate::manifest::Problems;
+use crate::rehearse::RehearsalError;
 use crate::report::plain::{Look, Tone, one_line, paragraph};
 
 use super::screen::{Screen, say};
@@ -96,6 +97,9 @@ pub(super) enum CliError {
         /// How much is wrong.
         findings: String,
     },
+    /// Nothing could be rehearsed.
+    #[error(transparent)]
+    Rehearsal(#[from] RehearsalError),
     /// Stdout cannot be written to.
     #[error("cannot write to stdout")]
     Output(#[source] io::Error),
@@ -148,6 +152,7 @@ fn details(error: &CliError) -> Vec<String> {
         | CliError::Usage { .. }
         | CliError::Unreadable { .. }
         | CliError::NotWhole { .. }
+        | CliError::Rehearsal(_)
         | CliError::Output(_) => Vec::new(),
     }
 }
@@ -172,6 +177,7 @@ fn next(error: &CliError) -> Option<String> {
         | CliError::Manifest(_)
         | CliError::Unreadable { .. }
         | CliError::NotWhole { .. }
+        | CliError::Rehearsal(_)
         | CliError::Output(_) => None,
     }
 }
@@ -187,6 +193,7 @@ fn journal_of(error: &CliError) -> Option<&JournalError> {
         | CliError::Decide(_)
         | CliError::Rebuild(_)
         | CliError::Host(_)
+        | CliError::Rehearsal(_)
         | CliError::Manifest(_)
         | CliError::Usage { .. }
         | CliError::Unreadable { .. }
@@ -210,6 +217,8 @@ fn blame(error: &CliError) -> Exit {
         CliError::Host(error) => of_host(error),
         CliError::Manifest(_) | CliError::Usage { .. } | CliError::Unreadable { .. } => Exit::Usage,
         CliError::NotWhole { .. } => Exit::Journal,
+        CliError::Rehearsal(RehearsalError::Unreached { .. }) => Exit::Usage,
+        CliError::Rehearsal(RehearsalError::Stage(_)) => Exit::Fault,
         CliError::Output(_) => Exit::Host,
     }
 }

@@ -145,7 +145,9 @@ pub(super) fn read(row: &Row) -> Result<Fact, CodecError> {
         PageRead::RunOpened(Read(opened)) => Fact::RunOpened(opened),
         PageRead::RunClosed(Read(closed)) => Fact::RunClosed(closed),
     };
-    agree(row, &draft_fact(&fact))?;
+    if !phoenix_journal::sabotaged("columns_are_not_compared") {
+        agree(row, &draft_fact(&fact))?;
+    }
     Ok(fact)
 }
 
@@ -350,8 +352,13 @@ fn container(ctid: Ctid) -> StreamKey {
 
 fn payload(record: Page<'_>) -> String {
     let sheet = Sheet { schema: SCHEMA_VERSION, record };
-    serde_json::to_string(&sheet).expect("a document has text for keys and no part whose writing can fail")
+    let mut json = Vec::with_capacity(PAYLOAD_BYTES_USUAL);
+    serde_json::to_writer(&mut json, &sheet).expect("a document has text for keys and no part whose writing can fail");
+    String::from_utf8(json).expect("JSON is UTF-8")
 }
+
+/// What most payloads fit into.
+const PAYLOAD_BYTES_USUAL: usize = 1024;
 
 /// The name of a topic in its column; the payload calls it the same.
 pub(super) fn topic_name(topic: &Topic) -> &'static str {

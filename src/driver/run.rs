@@ -263,7 +263,9 @@ fn idle(
     let mut outbox = Outbox::default();
     engine.handle(Event::Started, &now, &mut outbox);
     match engine.end() {
-        Some(end) if outbox.is_empty() => Ok(Some(Finished { run: None, end, stands: stands(&engine) })),
+        Some(end) if outbox.is_empty() && !phoenix_journal::sabotaged("a_finished_fleet_is_written_again") => {
+            Ok(Some(Finished { run: None, end, stands: stands(&engine) }))
+        }
         Some(_) | None => Ok(None),
     }
 }

@@ -94,15 +94,27 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
     /// transaction, and nothing is returned as work before that is durable.
     pub fn turn(&mut self, events: Vec<Event>, now: &Now) -> Result<Vec<Work>, TurnError> {
         let mut work = Vec::new();
+        self.take_in(events, now);
+        while self.commit(now, &mut work)? {}
+        Ok(work)
+    }
+
+    /// Takes in what happened; [`commit`](Self::commit) does what follows.
+    pub fn take_in(&mut self, events: Vec<Event>, now: &Now) {
         for event in events {
             self.engine.handle(event, now, &mut self.outbox);
         }
-        while !self.outbox.is_empty() {
-            for event in self.serve(now, &mut work)? {
-                self.engine.handle(event, now, &mut self.outbox);
-            }
+    }
+
+    /// Makes durable, in one transaction, what the engine wants recorded now, and tells it; adds the work that follows to `work`.
+    /// `false` once it wants nothing more. Apart from [`turn`](Self::turn) so that a rehearsal can crash between two of them.
+    pub fn commit(&mut self, now: &Now, work: &mut Vec<Work>) -> Result<bool, TurnError> {
+        if self.outbox.is_empty() {
+            return Ok(false);
         }
-        Ok(work)
+        let events = self.serve(now, work)?;
+        self.take_in(events, now);
+        Ok(true)
     }
 
     /// How the run ended, if it has.

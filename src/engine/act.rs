@@ -84,6 +84,8 @@ impl Engine {
             return;
         }
         slot.unknowns = 0;
+        let blind = phoenix_journal::sabotaged("doubts_are_not_looked_at");
+        let report = if blind { Report::bare(StepResult::Absent) } else { report };
         self.conclude(ctid, report, true, now, out);
     }
 
@@ -141,7 +143,7 @@ impl Engine {
         slot.phase = Phase::Recording;
         let Ok(life) = &slot.life else { return };
         let Some((seq, _, intent)) = life.open() else { return };
-        let verdict = judge(life, intent, &report.result);
+        let verdict = judge(life, intent, &report.result, recovered);
         let mut outcome = Outcome::of(intent, *seq, report.result, now.wall);
         outcome.run = run;
         outcome.recovered = recovered;
@@ -178,9 +180,12 @@ impl Judgement {
     }
 }
 
-fn judge(life: &Life, intent: &Intent, result: &StepResult) -> Judgement {
+fn judge(life: &Life, intent: &Intent, result: &StepResult, recovered: bool) -> Judgement {
     match result {
         StepResult::Done(_) => Judgement { state: Some(life.after(&intent.step)), ..Judgement::goes_on() },
+        StepResult::Failed(_) if result.lost_init_in_crash(&intent.step, recovered) => {
+            Judgement { init_lost: true, ..judge_cut_off(life, intent) }
+        }
         StepResult::Failed(failure) => judge_failure(life, &intent.step, failure),
         StepResult::Absent => judge_cut_off(life, intent),
         StepResult::Partial { leftover } if intent.step.repair => {
@@ -206,7 +211,7 @@ fn judge(life: &Life, intent: &Intent, result: &StepResult) -> Judgement {
 
 fn judge_cut_off(life: &Life, intent: &Intent) -> Judgement {
     let cut_off = life.record(&intent.step.step).cut_off + 1;
-    if cut_off < limits::CUT_OFFS_MAX {
+    if cut_off < limits::CUT_OFFS_MAX || phoenix_journal::sabotaged("cut_off_attempts_are_not_counted") {
         return Judgement::goes_on();
     }
     Judgement::quarantined(QuarantineReason::Budget, format!("{} was cut off {cut_off} times", intent.step))

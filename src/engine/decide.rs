@@ -38,7 +38,7 @@ impl Engine {
         if takes_a_place && self.interrupted {
             return;
         }
-        if takes_a_place && self.in_flight >= self.orders.jobs {
+        if takes_a_place && self.in_flight >= self.orders.jobs && !phoenix_journal::sabotaged("jobs_are_not_limited") {
             self.queue.insert(ctid);
             return;
         }
@@ -83,7 +83,8 @@ impl Engine {
         if life.open().is_some() {
             return Next::Settle;
         }
-        if self.orders.goal == Goal::Up && matches!(life.standing, Standing::Failed { .. } | Standing::Quarantined(_)) {
+        let heedless = phoenix_journal::sabotaged("quarantine_is_not_heeded");
+        if self.orders.goal == Goal::Up && !heedless && matches!(life.standing, Standing::Failed { .. } | Standing::Quarantined(_)) {
             // A person, or `up` with its new budget, has to say that it goes on.
             return Next::Over;
         }
@@ -144,6 +145,16 @@ impl Engine {
         }
     }
 
+    /// The clone for whose sake a held source stays down, if what became of the copy is not known yet.
+    pub(super) fn held_for(&self, source: Ctid) -> Option<Ctid> {
+        let is_in_doubt = |clone: Ctid| {
+            let Some(life) = self.life(clone) else { return false };
+            self.source_of(life) == Some(source) && life.open().is_some_and(|(_, _, intent)| intent.step.step == Step::DefineClone)
+        };
+        self.life(source).filter(|life| life.is_held())?;
+        self.dependents.get(&source).into_iter().flatten().copied().find(|&clone| is_in_doubt(clone))
+    }
+
     /// Whether a clone is still to be made of it. The one reason to hold a source and to keep it held: were there two, it could
     /// be held and released for ever.
     fn is_wanted_by_a_clone(&self, source: Ctid) -> bool {
@@ -170,7 +181,7 @@ impl Engine {
         if self.is_source_unsettled(source, ctid) {
             return Next::Rest;
         }
-        if held && free {
+        if (held || phoenix_journal::sabotaged("sources_are_not_held")) && free {
             self.slot(source).cloning = Some(ctid);
             return self.step(ctid, Step::DefineClone, Action::Clone { source, incarnation });
         }
@@ -243,7 +254,8 @@ impl Engine {
 
     /// The first container that keeps this one from its regular start.
     pub(super) fn blocker(&self, life: &Life) -> Option<Ctid> {
-        life.spec.depends_on.iter().copied().find(|&on| !self.is_done(on))
+        let waits = !phoenix_journal::sabotaged("dependencies_are_not_waited_for");
+        life.spec.depends_on.iter().copied().find(|&on| waits && !self.is_done(on))
     }
 
     fn is_done(&self, ctid: Ctid) -> bool {

@@ -33,6 +33,11 @@ impl Dice {
         bytes
     }
 
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
+        self.roll(0)
+    }
+
     /// Between three quarters and five quarters of `wait`.
     pub fn jitter(&mut self, wait: Duration) -> Duration {
         let percent = 75 + self.roll(0) % 51;

@@ -97,6 +97,22 @@ impl Proofs {
     }
 }
 
+/// What is told of a container can be told twice; see [`Life`](super::Life).
+impl Clone for AnyContainer {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Declared(container) => Self::Declared(container.copied()),
+            Self::Defined(container) => Self::Defined(container.copied()),
+            Self::Configured(container) => Self::Configured(container.copied()),
+            Self::Finalized(container) => Self::Finalized(container.copied()),
+            Self::Volumed(container) => Self::Volumed(container.copied()),
+            Self::Running(container) => Self::Running(container.copied()),
+            Self::Featured(container) => Self::Featured(container.copied()),
+            Self::Done(container) => Self::Done(container.copied()),
+        }
+    }
+}
+
 impl AnyContainer {
     /// A new incarnation.
     pub fn declare(subject: Subject) -> Self {

@@ -22,7 +22,7 @@ macro_rules! stages {
     ($($(#[$doc:meta])* $name:ident { $($field:ident : $type:ty),* }),* $(,)?) => {
         $(
             $(#[$doc])*
-            #[derive(Debug)]
+            #[derive(Clone, Debug)]
             pub struct $name { $($field: $type),* }
             impl sealed::Sealed for $name {}
             impl Stage for $name { const STATE: State = State::$name; }
@@ -155,6 +155,14 @@ impl<S: Stage> Container<S> {
     /// Takes the container out of the order: it was destroyed or forgotten, and a new incarnation begins as `Declared`.
     pub fn end(self) -> Container<Declared> {
         Container { subject: self.subject, stage: Declared {} }
+    }
+
+    /// The same account a second time, for [`super::AnyContainer`] alone: whoever holds a container cannot use it twice.
+    pub(super) fn copied(&self) -> Self
+    where
+        S: Clone,
+    {
+        Self { subject: self.subject, stage: self.stage.clone() }
     }
 
     fn with<N: Stage>(self, evidence: Subject, next: impl FnOnce(S) -> N) -> Result<Container<N>, WrongEvidence> {

@@ -19,8 +19,9 @@ use super::outcome::{Evidence, Failure, FailureClass, Outcome, Prepared, StepRes
 use super::standing::Standing;
 
 /// All that the journal says of one container. Made by [`Life::declared`] from a declaration, carried on by
-/// [`Life::learn`] with each fact that follows, in the order of the journal.
-#[derive(Debug)]
+/// [`Life::learn`] with each fact that follows, in the order of the journal. A clone is what the same journal would tell
+/// again; explorations of the engine begin many futures from one.
+#[derive(Clone, Debug)]
 pub struct Life {
     /// The fleet that it belongs to.
     pub fleet: FleetName,
@@ -273,7 +274,8 @@ impl Life {
                 return Err(order(format!("a new incarnation is declared while the old one is {}", self.state())));
             }
             let last_failure = self.last_failure.take();
-            return Ok(Self { last_failure, ..Self::declared(&declaration) });
+            let steps = if phoenix_journal::sabotaged("steps_are_inherited") { self.steps } else { BTreeMap::new() };
+            return Ok(Self { last_failure, steps, ..Self::declared(&declaration) });
         }
         self.fleet = declaration.fleet;
         self.spec = declaration.spec;
@@ -323,6 +325,10 @@ impl Life {
                     record.done = true;
                     self.hold_true(evidence);
                 }
+            }
+            StepResult::Failed(_) if outcome.result.lost_init_in_crash(&outcome.step, outcome.recovered) => {
+                record.cut_off += 1;
+                record.past = Past::CutOff;
             }
             StepResult::Failed(failure) => {
                 let waits = matches!(failure.class, FailureClass::Wait(_));
@@ -428,10 +434,14 @@ impl Life {
 
     /// What rested on the living init is to be done again; what scripts achieved stays.
     fn lose_live(&mut self) {
+        if phoenix_journal::sabotaged("lost_inits_are_believed") {
+            return;
+        }
         self.init = None;
         self.proofs.drop_live();
         for (step, record) in &mut self.steps {
-            if record.done && (step.is_volatile() || matches!(step, Step::HealthCheck(_))) {
+            let again = phoenix_journal::sabotaged("scripts_run_again_after_a_restart") && step.is_script();
+            if record.done && (again || step.is_volatile() || matches!(step, Step::HealthCheck(_))) {
                 record.done = false;
                 record.past = Past::Lost;
             }

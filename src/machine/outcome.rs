@@ -93,6 +93,13 @@ pub enum StepResult {
 }
 
 impl StepResult {
+    /// Whether a crash cut `step` off: found by looking (`recovered`), what it rested on went with the crash. Says nothing about the
+    /// step, and so does not use up its budget. Of a script only its own result or its absence can tell that.
+    pub fn lost_init_in_crash(&self, step: &StepId, recovered: bool) -> bool {
+        let init_lost = matches!(self, Self::Failed(Failure { class: FailureClass::InitLost, .. }));
+        recovered && init_lost && !step.step.is_script()
+    }
+
     /// The result's name in the journal.
     pub fn name(&self) -> &'static str {
         match self {

@@ -15,6 +15,9 @@ pub fn steps_into(state: State, spec: &Spec) -> Vec<Step> {
             Origin::Template(_) => vec![Step::DefineCreate, Step::DefineMark],
             Origin::Clone { .. } => vec![Step::DefineClone, Step::DefineMark],
         },
+        State::Configured if phoenix_journal::sabotaged("volumes_come_before_finalization") => {
+            [vec![Step::ConfigureSet], volume_steps(spec)].concat()
+        }
         State::Configured => vec![Step::ConfigureSet],
         State::Finalized => vec![Step::FinalizeStart, Step::FinalizeIdmap, Step::FinalizeStop],
         State::Volumed => volume_steps(spec),
@@ -41,5 +44,9 @@ fn volume_steps(spec: &Spec) -> Vec<Step> {
 fn last_steps(spec: &Spec) -> Vec<Step> {
     let application = spec.application.iter().map(|_| Step::ApplicationRun);
     let health = spec.health.iter().map(|check| Step::HealthCheck(check.name.clone()));
-    application.chain(health).chain([Step::AutostartSet]).collect()
+    let mut steps: Vec<Step> = application.chain(health).chain([Step::AutostartSet]).collect();
+    if phoenix_journal::sabotaged("autostart_comes_first") {
+        steps.rotate_right(1);
+    }
+    steps
 }

@@ -83,6 +83,7 @@ fn program(argv: &[Bytes]) -> io::Result<Command> {
 
 fn lock_mappings(locks: &[OwnedFd]) -> io::Result<Vec<FdMapping>> {
     let mapping = |(child_fd, lock): (i32, &OwnedFd)| Ok(FdMapping { parent_fd: lock.as_fd().try_clone_to_owned()?, child_fd });
+    let locks = if phoenix_journal::sabotaged("locks_are_not_handed_on") { &[] } else { locks };
     (LOCK_FD..).zip(locks).map(mapping).collect()
 }
 

@@ -47,6 +47,9 @@ pub fn living_bearers(token: Token) -> io::Result<Vec<Bearer>> {
     let wanted = format!("{TOKEN_VARIABLE}={token}").into_bytes();
     let own = std::process::id();
     let bears = |stat: &&Stat| stat.pid != own && environ(stat.pid).split(|byte| *byte == 0).any(|variable| variable == wanted);
+    if phoenix_journal::sabotaged("orphans_are_not_looked_for") {
+        return Ok(Vec::new());
+    }
     Ok(all()?.iter().filter(bears).map(Stat::bearer).collect())
 }
 

@@ -140,7 +140,12 @@ pub(super) fn read(path: &Path, output_path: &Path, intent: &IntentRef) -> Resul
         Err(source) => return Err(ResultError::Io { path: path.to_owned(), source }),
     };
     let result = decode(&text, output_path).map_err(|why| ResultError::Unreadable { path: path.to_owned(), why })?;
-    if result.intent == *intent { Ok(Some(result)) } else { Err(ResultError::OtherIntent { path: path.to_owned(), found: result.intent }) }
+    let any = phoenix_journal::sabotaged("results_of_other_intents_count");
+    if any || result.intent == *intent {
+        Ok(Some(result))
+    } else {
+        Err(ResultError::OtherIntent { path: path.to_owned(), found: result.intent })
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -114,6 +114,8 @@ fn start(binary: &ShimBinary, named: &[String], token: &str, locks: &[File], fil
     let mut command = Command::new(binary.path());
     // Arguments are for people who look at processes; the shim reads none of them but the first.
     command.arg0("phoenix").args(named).env_clear().env(TOKEN_VARIABLE, token).current_dir("/");
+    #[cfg(sabotage)]
+    command.envs(std::env::var("PHOENIX_SABOTAGE").map(|wanted| ("PHOENIX_SABOTAGE", wanted)));
     command.stdin(stdio(0)?).stdout(stdio(1)?).stderr(stdio(2)?);
     let mappings = (JOB_FD..).zip(files).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
     command.fd_mappings(mappings).map_err(io::Error::other)?;

@@ -3,6 +3,7 @@
 //! They are those of ARCHITECTURE.md and CONTRIBUTING.md, which break in silence when nobody looks. Not here: what clippy
 //! sees as well.
 
+mod documents;
 mod names;
 mod tree;
 
@@ -172,6 +173,28 @@ fn no_method_of_a_host_has_a_default_body() {
     let host = traits.into_iter().find(|found| found.ident == "Host").expect("the trait");
     let defaults = host.items.iter().filter(|item| matches!(item, syn::TraitItem::Fn(method) if method.default.is_some()));
     assert_eq!(defaults.count(), 0);
+}
+
+#[test]
+fn the_tests_that_the_documents_name_exist() {
+    let read = |file: &str| (file.to_owned(), fs::read_to_string(top().join(file)).expect("the document"));
+    let texts = ["docs/failures.md", "docs/guarantees.md"].map(read);
+    assert!(documents::named(&texts[0].1).len() > 20, "the names are found");
+    assert_eq!(documents::missing(&texts, &sources()), Vec::<String>::new());
+    let wrong = [("d.md".to_owned(), "`real::no_such_test`, `Code::not_a_test`".to_owned())];
+    assert_eq!(documents::missing(&wrong, &sources()), ["d.md: there is no test `no_such_test`"]);
+}
+
+/// A bug that is not listed is never switched on, and one that is not there is never found.
+#[test]
+fn the_list_of_deliberate_bugs_is_whole() {
+    let list = fs::read_to_string(top().join("tests/sabotage.tsv")).expect("the list");
+    let listed: BTreeSet<&str> = list.lines().filter_map(|line| line.split('\t').next()).collect();
+    let sources = sources();
+    let ours = sources.iter().filter(|(file, _)| file.starts_with("src") || file.starts_with("journal/src"));
+    let named = ours.flat_map(|(_, text)| text.split("sabotaged(\"").skip(1).filter_map(|rest| rest.split('"').next()));
+    assert_eq!(named.collect::<BTreeSet<_>>(), listed);
+    assert!(listed.len() >= 20, "{} bugs", listed.len());
 }
 
 /// A repository of two modules in which nothing is wrong.

@@ -16,16 +16,17 @@ pub(crate) fn entries(stage: &Stage) -> Vec<Entry> {
 
 /// The journal, a line an entry, short enough to be read when a test fails.
 pub(crate) fn history(stage: &Stage) -> Vec<String> {
-    let line = |entry: &Entry| {
-        let what = match &entry.body {
-            Body::Declare => "declared".to_owned(),
-            Body::Intent { step, attempt, .. } => format!("intent {step} {attempt}"),
-            Body::Outcome { step, result, .. } => format!("outcome {step} {result}"),
-            Body::Note { topic } => format!("note {topic}"),
-        };
-        format!("{} {}: {what} -> {} {}", entry.seq, entry.stream, entry.state, entry.standing)
-    };
     entries(stage).iter().map(line).collect()
+}
+
+pub(crate) fn line(entry: &Entry) -> String {
+    let what = match &entry.body {
+        Body::Declare => "declared".to_owned(),
+        Body::Intent { step, attempt, .. } => format!("intent {step} {attempt}"),
+        Body::Outcome { step, result, .. } => format!("outcome {step} {result}"),
+        Body::Note { topic } => format!("note {topic}"),
+    };
+    format!("{} {}: {what} -> {} {}", entry.seq, entry.stream, entry.state, entry.standing)
 }
 
 /// All of them.

@@ -2,6 +2,8 @@
 //!
 //! Apart from the tests so that they state facts. The environment is empty but for what is set here.
 
+#![allow(dead_code, reason = "each test binary uses the part it needs")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

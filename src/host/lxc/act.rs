@@ -99,6 +99,9 @@ impl<'a> Act<'a> {
             Some(Presence::Whole | Presence::HalfMade(_)) => {}
         }
         let found = observe::read_mark(&self.host.layout, ctid).map_err(|error| io_failed("read the mark", &error))?;
+        if phoenix_journal::sabotaged("marks_are_not_compared") {
+            return Ok(());
+        }
         judge_mark(&self.effect.mark, found.as_ref())
     }
 

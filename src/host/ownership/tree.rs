@@ -48,7 +48,9 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, directory: &File, name: &CStr) -> Result<(), OwnershipError> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let follows = phoenix_journal::sabotaged("owners_are_changed_through_links");
+        let nofollow = if follows { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = OFlags::PATH | nofollow | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             // Somebody removed it meanwhile.
@@ -68,7 +70,9 @@ impl Walk<'_> {
                 Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => return Ok(()),
                 Err(errno) => return Err(self.error(errno)),
             }
-        } else if stat.st_nlink > 1 || matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+        } else if (stat.st_nlink > 1 && !phoenix_journal::sabotaged("files_with_other_links_are_given_away"))
+            || matches!(kind, FileType::CharacterDevice | FileType::BlockDevice)
+        {
             self.leave_alone();
             return Ok(());
         }

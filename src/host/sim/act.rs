@@ -229,7 +229,8 @@ impl World {
         if self.guest(ctid).is_none() {
             return Err(Box::new(StepResult::Gone));
         }
-        let copied = self.ops.values().any(|op| clone_source(&op.effect) == Some(ctid));
+        // The repair of a copy that was cut off takes away the copy; its source may go up meanwhile.
+        let copied = self.ops.values().any(|op| matches!(op.effect.intent.action, Action::Clone { source, .. } if source == ctid));
         if copied || self.slot(ctid).is_some_and(|slot| slot.held) {
             self.note_damage(Damage::StartedWhileHeld { ctid });
         }

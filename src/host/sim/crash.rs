@@ -15,7 +15,7 @@ use super::op::failed;
 use super::world::{FIRST_PID, OpId, Sabotage, World};
 
 /// Who goes on when Phoenix is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Survivors {
     /// The shims and what they supervise: Phoenix alone was killed. Their results will be there.
     Shims,

@@ -240,8 +240,13 @@ impl World {
 
     /// When the next piece of an operation will have been done; `None` if there is no such operation (any more).
     pub fn next_due(&self, op: OpId) -> Option<Moment> {
-        let due_ms = self.ops.get(&op)?.due_ms.max(self.clock.elapsed_ms);
-        Some(Moment { boot: BootId::clone(&self.clock.boot), boottime_ms: due_ms - self.clock.booted_ms })
+        let boottime_ms = self.due_ms(op)?;
+        Some(Moment { boot: BootId::clone(&self.clock.boot), boottime_ms })
+    }
+
+    /// As [`next_due`](Self::next_due), in milliseconds since boot.
+    pub fn due_ms(&self, op: OpId) -> Option<u64> {
+        Some(self.ops.get(&op)?.due_ms.max(self.clock.elapsed_ms) - self.clock.booted_ms)
     }
 
     /// How many pieces an operation has in all, and how many of them are done.

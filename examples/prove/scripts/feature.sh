@@ -1,0 +1,3 @@
+#!/bin/sh
+# A rehearsal only needs its text.
+echo "feature applied"
