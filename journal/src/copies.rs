@@ -88,16 +88,9 @@ pub fn visible_json(json: String) -> String {
     if !json.contains(obeyed) {
         return json;
     }
-    let mut visible = String::with_capacity(json.len() + 64);
-    for c in json.chars() {
-        if obeyed(c) {
-            // Outside of strings JSON has no such character, so this is always within one.
-            visible.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            visible.push(c);
-        }
-    }
-    visible
+    // Outside of strings JSON has no such character, so each is within one.
+    let escaped = |c: char| format!("\\u{:04x}", u32::from(c));
+    json.chars().map(|c| if obeyed(c) { escaped(c) } else { c.to_string() }).collect()
 }
 
 fn header(tables: &Tables) -> Result<serde_json::Value, JournalError> {

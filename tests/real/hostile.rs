@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::fleet::Fleet;
 use super::ground::{Ground, Said, has, host_command, skip};
+use super::judge::is_result;
 use super::processes::until;
 
 /// What a script keeps of a gigabyte, and something to spare.
@@ -54,8 +55,7 @@ fn hostile_scripts_end_and_hold_up_nobody() {
     well(3);
     failed(4);
     assert!(fs::read_dir(&decoy).expect("the decoy").next().is_none(), "something was written through a link of the container");
-    let kept: u64 =
-        super::lifetime::files_of(&ground.path("journal")).iter().filter(|(name, ..)| name.ends_with(".out")).map(|file| file.1).sum();
+    let kept: u64 = super::lifetime::files_of(&ground.path("journal")).iter().filter(|(name, ..)| is_result(name)).map(|file| file.1).sum();
     assert!(kept < OUTPUT_KEPT_BYTES_MAX, "{kept} bytes of output are kept");
     for (place, script) in ["flood", "endless", "daemons", "killer", "parent"].iter().enumerate() {
         assert_eq!(ground.starts(u32::try_from(place).expect("small"), script), 1, "{script}");

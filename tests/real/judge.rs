@@ -220,7 +220,7 @@ impl Ground {
     }
 }
 
-fn is_result(name: &str) -> bool {
+pub(crate) fn is_result(name: &str) -> bool {
     [".json", ".out", ".shim"].iter().any(|end| name.ends_with(end))
 }
 

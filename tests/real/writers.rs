@@ -33,7 +33,9 @@ fn remove_journal_lock(ground: &Ground) {
     let locks = fs::read_dir(ground.path("journal")).expect("the journal's directory").flatten().map(|entry| entry.path());
     let locks: Vec<PathBuf> = locks.filter(|path| path.extension().is_some_and(|end| end == "lock")).collect();
     assert_eq!(locks.len(), 1, "{locks:?}");
-    locks.iter().for_each(|path| fs::remove_file(path).expect("removed"));
+    for lock in locks {
+        fs::remove_file(lock).expect("removed");
+    }
 }
 
 /// A fleet of one whose feature waits for a gate.
@@ -120,7 +122,7 @@ fn a_writer_robbed_anywhere_changes_nothing_once_another_has_taken_over() {
     let whole = u64::try_from(from.elapsed().as_millis()).expect("short");
     let wanted = ground.world();
     ground.down(0);
-    let (mut refused, mut waited) = (0, 0);
+    let (mut refused, mut held_up) = (0, 0);
     for _ in 0..STOPS {
         let rows = ground.entries().len();
         let mut first = up(&ground);
@@ -143,10 +145,10 @@ fn a_writer_robbed_anywhere_changes_nothing_once_another_has_taken_over() {
         ground.invariant_journal_is_clean();
         ground.down(0);
         refused += usize::from(robbed.code == 4);
-        waited += usize::from(waits);
+        held_up += usize::from(waits);
     }
     assert!(refused > 0, "none was ever stopped at work");
-    tell(&format!("{STOPS} writers stopped and robbed, {refused} of them refused, {waited} waited for; seed {}", dice.seed()));
+    tell(&format!("{STOPS} writers stopped and robbed, {refused} of them refused, {held_up} waited for; seed {}", dice.seed()));
 }
 
 /// Phoenix on a second journal, with the same container directory and runtime directory.

@@ -40,7 +40,9 @@ impl Trap {
         std::fs::create_dir_all(outside.join("below")).expect("a directory");
         std::fs::write(outside.join("file"), "x").expect("a file");
         std::fs::write(outside.join("below/file"), "x").expect("a file");
-        decoys.iter().for_each(|decoy| chown(decoy, DECOY_OWNER, DECOY_OWNER));
+        for decoy in &decoys {
+            chown(decoy, DECOY_OWNER, DECOY_OWNER);
+        }
         std::fs::create_dir(&volume.source).expect("a directory");
         let top = Arc::new(File::open(&volume.source).expect("a directory"));
         let mut pairs = vec![(Arc::clone(&top), "soft".to_owned(), "hard".to_owned())];
