@@ -1,6 +1,6 @@
 //! A new journal in the place of one that is lost: from the manifest, and from what the host shows.
 //!
-//! [`survey`] looks and changes nothing; [`write`] makes the journal, with the lost one's id and above every epoch that was seen,
+//! [`survey`] looks and changes nothing; [`write()`] makes the journal, with the lost one's id and above every epoch that was seen,
 //! in one transaction. Whatever is recorded goes through the same transitions as anything else, in a journal in memory first.
 //! Not here: how far one container got (`recall`), and asking the person in between.
 
