@@ -15,6 +15,7 @@ mod history;
 mod journal;
 mod plan;
 mod progress;
+mod rebuild;
 mod rehearse;
 mod resume;
 mod screen;
@@ -76,6 +77,7 @@ fn run(setting: &Setting, command: Command) -> Result<Exit, CliError> {
         Command::Journal { command: JournalCommand::Verify } => journal::verify(setting),
         Command::Journal { command: JournalCommand::Export } => journal::export(setting),
         Command::Journal { command: JournalCommand::Backup(args) } => journal::backup(setting, &args),
+        Command::Journal { command: JournalCommand::Rebuild(args) } => rebuild::run(setting, &args),
         Command::Schema => generate::schema(setting),
         Command::Completions(args) => generate::completions(setting, &args),
         Command::Man => generate::man(setting),

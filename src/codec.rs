@@ -14,7 +14,7 @@
 //!
 //! | schema | since | what changed |
 //! |---|---|---|
-//! | 1 | 0.1 | the first |
+//! | 1 | 0.1 | the first; a run may be a `rebuild` |
 
 #[cfg(any(test, feature = "testing"))]
 pub mod arbitrary;

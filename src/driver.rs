@@ -6,6 +6,7 @@
 mod decide;
 mod opening;
 mod progress;
+pub mod rebuild;
 mod run;
 mod turn;
 mod work;

@@ -24,6 +24,7 @@ use crate::machine::{Fact, Life, OutOfTurn, Report, RunEnd, Standing, Wait};
 use crate::manifest::Origin;
 use crate::plan::{Doubt, Effect, Intent, Observation, Seen};
 
+pub(crate) use decide::action;
 pub use dice::Dice;
 pub use reconcile::{Finding, reconcile};
 

@@ -14,7 +14,8 @@ use phoenix_journal::{JournalId, Recorded};
 
 use crate::ids::{Ctid, HostKind, Now};
 use crate::machine::{Report, Wait};
-use crate::plan::{Doubt, Effect, Observation};
+use crate::manifest::Spec;
+use crate::plan::{Doubt, Effect, Mark, Observation, Traces};
 
 /// A backend. All methods may block; they are called from worker threads, several at once for different containers.
 pub trait Host: Send + Sync {
@@ -49,6 +50,10 @@ pub trait Host: Send + Sync {
     /// Finds out what became of an intent without outcome: waits for its shim and orphans within the old deadline, takes the
     /// result they left, else looks at the world. Changes nothing, except that it ends orphans whose deadline has passed.
     fn settle(&self, doubt: &Doubt, watch: &dyn Watch) -> Report;
+
+    /// Reads what is left of the scripts of the container that `mark` means, and whether its configuration is what `spec` says:
+    /// for whoever has lost the journal. Changes nothing. To be asked under the container's lock, once its mark has been seen.
+    fn traces(&self, spec: &Spec, mark: &Mark) -> Result<Traces, HostError>;
 }
 
 /// Where a host says what it is waiting for.

@@ -6,7 +6,9 @@
 mod effect;
 mod observed;
 mod steps;
+mod traces;
 
 pub use effect::{Action, Attachment, Doubt, Effect, Init, Intent, Mark, Reason, Source, StartPurpose};
 pub use observed::{ConfigSeen, MountSeen, Observation, Presence, Seen};
 pub use steps::steps_into;
+pub use traces::{Trace, Traces, Trail};

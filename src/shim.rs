@@ -18,6 +18,7 @@ mod child;
 mod clock;
 mod freezer;
 mod job;
+mod left;
 mod lock;
 mod output;
 mod place;
@@ -32,6 +33,7 @@ mod wire;
 
 pub use clock::Clock;
 pub use job::{ContainerRef, IntentRef, Job, JobError, Kept, Secret, Task, Variables};
+pub use left::{Begun, LEFT_FILES_MAX, Left};
 pub use lock::{Holder, Lock, LockError, LockName, RuntimeDir, RuntimeDirError};
 pub use output::{OUTPUT_HEAD_BYTES_MAX, OUTPUT_TAIL_BYTES_MAX};
 pub use place::{PrepareError, Prepared, ResultPlace, prepare};

@@ -256,6 +256,15 @@ fn a_killed_run_is_seen_as_interrupted_and_resumed() {
 }
 
 #[test]
+fn what_is_in_doubt_is_settled_before_its_manifest_changes() {
+    let stage = Stage::with_fleet();
+    stage.killed_in_the_middle();
+    stage.write("s/app.sh", "#!/bin/sh\necho mended\n");
+    shows!("up_changed_in_doubt", stage.run(&["up", "fleet.json"]).ended(2));
+    stage.run(&["resume"]).ended(0);
+}
+
+#[test]
 fn a_first_signal_finishes_what_is_in_flight() {
     let stage = Stage::with_fleet();
     shows!("up_interrupted", stage.interrupted_once().ended(130));
@@ -309,4 +318,58 @@ fn a_container_that_lost_its_mark_goes_down_once_a_person_has_looked() {
     stage.run(&["down", "102", "--yes"]).ended(1);
     stage.run(&["retry", "102", "--remark"]).well();
     stage.run(&["down", "102", "--yes"]).well();
+}
+
+/// The journal, and all that belongs to it, is lost; the simulated host is not.
+fn lose_the_journal(stage: &Stage) {
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"] {
+        let _ = std::fs::remove_file(stage.path().join("journal").join(name));
+    }
+}
+
+#[test]
+fn a_lost_journal_is_rebuilt_and_up_changes_nothing() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    shows!("rebuild_usable", stage.run(&["journal", "rebuild", "fleet.json", "--yes"]));
+    lose_the_journal(&stage);
+    shows!("rebuild_without_terminal", stage.run(&["journal", "rebuild", "fleet.json"]));
+    assert!(!stage.path().join("journal/journal.db").exists(), "nothing was written without a yes");
+    shows!("rebuild", stage.run(&["journal", "rebuild", "fleet.json", "--yes"]));
+    stage.run(&["journal", "verify"]).well();
+    shows!("up_after_rebuild", stage.run(&["up", "fleet.json", "-j1"]));
+    shows!("history_after_rebuild", stage.run(&["history", "102"]));
+    let before = stage.run(&["journal", "export"]).out;
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    assert_eq!(stage.run(&["journal", "export"]).out, before, "a finished fleet costs no entry");
+}
+
+#[test]
+fn what_cannot_be_known_is_set_aside_and_said() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    lose_the_journal(&stage);
+    stage.tamper(&Tamper::Unmark(ctid(101)));
+    stage.write("s/base.sh", "#!/bin/sh\necho changed\n");
+    shows!("rebuild_set_aside", stage.run(&["journal", "rebuild", "fleet.json", "--yes"]).ended(1));
+    let said = stage.run(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(status["fleets"][0]["containers"][0]["standing"], "quarantined", "{status:#}");
+    stage.run(&["up", "fleet.json", "-j1"]).ended(1);
+}
+
+#[test]
+fn a_journal_that_cannot_be_used_is_moved_aside_and_never_deleted() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    lose_the_journal(&stage);
+    stage.write("journal/journal.db", "this was a journal once");
+    let hint = stage.run(&["status", "--host", "sim"]).ended(4);
+    assert!(hint.err.contains("phoenix journal rebuild FLEET"), "{}", hint.err);
+    let rebuilt = stage.run(&["--json", "journal", "rebuild", "fleet.json", "--yes", "--host", "sim"]).well();
+    let answer: Value = serde_json::from_str(&rebuilt.out).expect("JSON");
+    let moved = answer["moved"][0].as_str().expect("a path");
+    assert_eq!(std::fs::read_to_string(moved).expect("still there"), "this was a journal once");
+    assert_eq!(answer["containers"][0]["scripts"][0]["proof"], "result", "{answer:#}");
+    stage.run(&["up", "fleet.json", "-j1"]).well();
 }

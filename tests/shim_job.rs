@@ -158,7 +158,7 @@ fn space_is_taken_before_the_intent_and_given_back_without_one() {
     place.run(place.job(1, LONG, shell("echo x")));
     let mut names: Vec<_> = fs::read_dir(place.results().path()).expect("there").flatten().map(|file| file.file_name()).collect();
     names.sort();
-    assert_eq!(names, ["1.json", "1.out", "1.shim"]);
+    assert_eq!(names, ["1-1.json", "1-1.out", "1-1.shim"]);
     place.results().remove().expect("removed");
     place.results().remove().expect("nothing there is no error");
 }
@@ -313,7 +313,7 @@ fn killed_while(script: &str, within: Duration) -> Killed {
 }
 
 fn shim_of(place: &Place) -> u32 {
-    let text = fs::read_to_string(place.results().path().join("1.shim")).expect("recorded");
+    let text = fs::read_to_string(place.results().path().join("1-1.shim")).expect("recorded");
     text.split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid")
 }
 
@@ -371,9 +371,9 @@ fn a_record_of_another_boot_and_its_deadline_count_for_nothing() {
     let place = Place::new(900_122);
     let running = place.start(place.job(9, LONG, shell("sleep 1")));
     // The number and start time of a living process that holds the lock, in a record of another boot.
-    let record = fs::read_to_string(place.results().path().join("9.shim")).expect("recorded");
-    let (process, _) = record.trim_end().rsplit_once(' ').expect("words");
-    fs::write(place.results().path().join("1.shim"), format!("{process} another-boot\n")).expect("written");
+    let record = fs::read_to_string(place.results().path().join("1-9.shim")).expect("recorded");
+    let process = record.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    fs::write(place.results().path().join("1-1.shim"), format!("{process} another-boot\n")).expect("written");
     let other = Moment { boot: "another-boot".parse().expect("plain"), boottime_ms: u64::MAX };
     let (settlement, seen) = ask(&place, 1, shim_fixture::token(), &other);
     assert!(matches!(settlement.settled, Settled::HeldByOther(_)) && matches!(&seen[..], [InFlight::Other(_)]), "{settlement:?}");

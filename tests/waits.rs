@@ -91,6 +91,10 @@ impl Host for Meddled {
         self.settled.lock().expect("no panic").push(doubt.effect.intent.step.to_string());
         self.settling.about(&doubt.effect).unwrap_or_else(|| self.sim.settle(doubt, watch))
     }
+
+    fn traces(&self, spec: &phoenix::manifest::Spec, mark: &phoenix::plan::Mark) -> Result<phoenix::plan::Traces, HostError> {
+        self.sim.traces(spec, mark)
+    }
 }
 
 fn nothing() -> Lie {

@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::open::{Binding, WriterInfo, check_version, configure_any};
 use crate::place::{Place, look, rename_new, sync};
 use crate::schema::Rules;
-use crate::{JournalError, JournalId, Schema, sql};
+use crate::{Epoch, EpochId, JournalError, JournalId, Schema, sql};
 
 /// Journals as files: making them.
 #[derive(Debug)]
@@ -37,6 +37,18 @@ impl Journal {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn create(path: &Path, schema: &Schema, binding: &Binding, info: &WriterInfo) -> Result<JournalId, JournalError> {
+        let id = JournalId::random().map_err(JournalError::Random)?;
+        Self::create_as(path, schema, binding, info, Heritage { id, epoch: Epoch::new(0) })
+    }
+
+    /// As [`Journal::create`], in the place of a journal that is lost: with its id, and with all epochs up to a given one over.
+    pub fn create_as(
+        path: &Path,
+        schema: &Schema,
+        binding: &Binding,
+        info: &WriterInfo,
+        heritage: Heritage,
+    ) -> Result<JournalId, JournalError> {
         check_version()?;
         let rules = Rules::of(schema)?;
         let place = Place::made(path)?;
@@ -49,14 +61,23 @@ impl Journal {
             }
         }
         sweep(&place)?;
-        let id = JournalId::random().map_err(JournalError::Random)?;
+        let id = heritage.id;
         let new = place.beside(&format!("{NEW}{id}"));
-        build(&new, schema, &rules, binding, id, info)?;
+        build(&new, schema, &rules, binding, heritage, info)?;
         sync(&new)?;
         rename_new(&new, &place.main)?;
         sync(&place.dir)?;
         Ok(id)
     }
+}
+
+/// What a new journal takes over from one that is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heritage {
+    /// The lost journal's id.
+    pub id: JournalId,
+    /// The highest epoch that it is known to have had; 0 if it had none. The first writer begins the next one.
+    pub epoch: Epoch,
 }
 
 /// Makes the file with nobody but its owner allowed: SQLite gives log and index the mode of the main file.
@@ -79,17 +100,31 @@ pub(crate) fn connect_to_stay(path: &Path) -> Result<Connection, JournalError> {
     set.map(|_| conn).map_err(|source| JournalError::of_sqlite("set up the connection", path, source))
 }
 
-fn build(path: &Path, schema: &Schema, rules: &Rules, binding: &Binding, id: JournalId, info: &WriterInfo) -> Result<(), JournalError> {
+fn build(
+    path: &Path,
+    schema: &Schema,
+    rules: &Rules,
+    binding: &Binding,
+    heritage: Heritage,
+    info: &WriterInfo,
+) -> Result<(), JournalError> {
     make_private(path)?;
+    let last = EpochId::random().map_err(JournalError::Random)?;
     let conn = connect(path)?;
     let fail = |source| JournalError::of_sqlite("make the tables", path, source);
     configure_any(&conn, path)?;
     conn.execute_batch("PRAGMA synchronous = EXTRA; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;").map_err(fail)?;
     let fill = || -> rusqlite::Result<()> {
-        sql::install(&conn)?;
+        sql::install_tables(&conn)?;
+        if heritage.epoch > Epoch::new(0) {
+            // Before the guards, which let one epoch follow another without a gap: one row stands for all that are over.
+            let sql = "INSERT INTO epochs (number, id, pid, command, boot_id, at_ms) VALUES (?1, ?2, 0, ?3, ?4, ?5)";
+            conn.execute(sql, (heritage.epoch.get(), last.as_bytes(), LOST_WRITER, &info.boot_id, info.started_at_ms))?;
+        }
+        sql::install_guards(&conn)?;
         sql::write_rules(&conn, rules)?;
         let Binding { host, node, directory, device } = binding;
-        let (id, device, made) = (id.to_string(), device.to_string(), info.started_at_ms.to_string());
+        let (id, device, made) = (heritage.id.to_string(), device.to_string(), info.started_at_ms.to_string());
         let rows = [("journal", &id), ("host", host), ("node", node), ("directory", directory), ("device", &device), ("made_at_ms", &made)];
         for (key, value) in rows {
             conn.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", (key, value))?;
@@ -122,6 +157,9 @@ fn sweep(place: &Place) -> Result<(), JournalError> {
     }
     Ok(())
 }
+
+/// Who had the last epoch of a journal that is lost, as far as anybody knows.
+const LOST_WRITER: &str = "a writer of the lost journal";
 
 /// What the temporary names have after the journal's own.
 const NEW: &str = ".new-";

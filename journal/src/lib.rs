@@ -13,6 +13,7 @@
 #![allow(clippy::doc_markdown, reason = "SQLite is a name, not code")]
 
 mod append;
+mod aside;
 mod chain;
 mod copies;
 mod create;
@@ -37,8 +38,9 @@ mod verify;
 mod writer;
 
 pub use append::{Append, Refused};
+pub use aside::set_aside;
 pub use copies::{backup, export, upgrade, visible_json};
-pub use create::Journal;
+pub use create::{Heritage, Journal};
 pub use entry::{Body, DONE, Draft, Entry, Position, Row, StreamKey, base_name};
 pub use error::JournalError;
 pub use ids::{Digest, Epoch, EpochId, IdError, JournalId, Seq};

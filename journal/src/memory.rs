@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::append::sealed::Sealed;
+use crate::create::Heritage;
 use crate::entry::Row;
 use crate::ledger::Ledger;
 use crate::recorded::Replay;
@@ -22,6 +23,8 @@ pub struct Memory {
     rules: Arc<Rules>,
     ledger: Ledger,
     entries: Vec<Arc<Kept>>,
+    /// The last epoch before the first of `epochs`.
+    inherited: Epoch,
     epochs: Vec<EpochId>,
     blobs: BTreeMap<Digest, Arc<[u8]>>,
     cache: BTreeMap<String, String>,
@@ -39,8 +42,14 @@ struct Kept {
 impl Memory {
     /// An empty journal with this id.
     pub fn new(schema: &Schema, id: JournalId) -> Result<Self, JournalError> {
+        Self::new_as(schema, Heritage { id, epoch: Epoch::new(0) })
+    }
+
+    /// As [`Memory::new`], in the place of a journal that is lost; see [`Journal::create_as`](crate::Journal::create_as).
+    pub fn new_as(schema: &Schema, heritage: Heritage) -> Result<Self, JournalError> {
         Ok(Self {
-            id,
+            id: heritage.id,
+            inherited: heritage.epoch,
             rules: Arc::new(Rules::of(schema)?),
             ledger: Ledger::default(),
             entries: Vec::new(),
@@ -60,7 +69,7 @@ impl Memory {
 
     /// Every epoch so far, as number and random id.
     pub fn epochs(&self) -> Vec<(Epoch, EpochId)> {
-        (1..).map(Epoch::new).zip(self.epochs.iter().copied()).collect()
+        (self.inherited.get() + 1..).map(Epoch::new).zip(self.epochs.iter().copied()).collect()
     }
 
     /// Makes the disk full, or not: declarations and intents are refused, outcomes and notes come out of the reserve.
@@ -140,12 +149,12 @@ impl Append for Memory {
 
     fn epoch(&self) -> Option<(Epoch, EpochId)> {
         let last = *self.epochs.last()?;
-        self.began.then(|| (Epoch::new(self.epochs.len() as u64), last))
+        self.began.then(|| (Epoch::new(self.inherited.get() + self.epochs.len() as u64), last))
     }
 
     fn begin<T: Record>(&mut self, first: Vec<T>) -> Result<Vec<Recorded<T>>, JournalError> {
         let (before, ledger) = (self.entries.len(), self.ledger.clone());
-        let epoch = Epoch::new(self.epochs.len() as u64 + 1);
+        let epoch = Epoch::new(self.inherited.get() + self.epochs.len() as u64 + 1);
         let first: Result<Vec<_>, Refused> = self.append_all(epoch, first).into_iter().collect();
         if first.is_err() {
             self.entries.truncate(before);

@@ -23,7 +23,17 @@ const SEALED: [&str; 6] = ["meta", "machine_states", "machine_edges", "machine_n
 
 /// Makes tables and guards in an empty database. The seals come last ([`seal`]), after the rows they protect.
 pub(crate) fn install(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch(TABLES)?;
+    install_tables(conn)?;
+    install_guards(conn)
+}
+
+/// The first half of [`install`].
+pub(crate) fn install_tables(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(TABLES)
+}
+
+/// The second half of [`install`].
+pub(crate) fn install_guards(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(GUARDS)?;
     if crate::sabotaged("no_guard_entries_insert") {
         conn.execute_batch("DROP TRIGGER entries_insert")?;

@@ -260,6 +260,19 @@ pub(super) enum JournalCommand {
     Export,
     /// Copy the journal, also while it is being written
     Backup(BackupArgs),
+    /// Begin a new journal in the place of a lost one, from the manifest and what the host shows
+    Rebuild(RebuildArgs),
+}
+
+/// `journal rebuild`.
+#[derive(Debug, Args)]
+pub(super) struct RebuildArgs {
+    /// The manifest
+    #[arg(value_name = "FLEET")]
+    pub(super) manifest: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// `journal backup`.

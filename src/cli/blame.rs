@@ -8,6 +8,7 @@ use std::io;
 
 use phoenix_journal::JournalError;
 
+use crate::driver::rebuild::RebuildError;
 use crate::driver::{DecideError, DriveError, RunError, TurnError};
 use crate::host::HostError;
 use crate::manifest::Problems;
@@ -59,6 +60,9 @@ pub(super) enum CliError {
     /// A decision was not recorded.
     #[error(transparent)]
     Decide(#[from] DecideError),
+    /// No journal was rebuilt.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -86,7 +90,9 @@ pub(super) enum CliError {
         source: io::Error,
     },
     /// The journal was looked through and is not whole.
-    #[error("the journal is not whole: {findings}; keep a copy of all its files, then restore a backup")]
+    #[error(
+        "the journal is not whole: {findings}; keep a copy of all its files, then restore a backup, or `phoenix journal rebuild FLEET`"
+    )]
     NotWhole {
         /// How much is wrong.
         findings: String,
@@ -139,6 +145,7 @@ fn details(error: &CliError) -> Vec<String> {
         CliError::Run(RunError::Plan(errors)) => errors.iter().map(ToString::to_string).collect(),
         CliError::Run(_)
         | CliError::Decide(_)
+        | CliError::Rebuild(_)
         | CliError::Journal(_)
         | CliError::Host(_)
         | CliError::Manifest(_)
@@ -152,6 +159,9 @@ fn details(error: &CliError) -> Vec<String> {
 
 /// The command to be given next, where there is one.
 fn next(error: &CliError) -> Option<String> {
+    if journal_of(error).is_some_and(is_lost) {
+        return Some("a backup of the journal, or `phoenix journal rebuild FLEET`".to_owned());
+    }
     match error {
         CliError::Usage { next, .. } => next.clone(),
         CliError::Run(RunError::Drive(DriveError::Abandoned { .. })) => Some("phoenix status --watch".to_owned()),
@@ -161,6 +171,7 @@ fn next(error: &CliError) -> Option<String> {
         }
         CliError::Run(_)
         | CliError::Decide(_)
+        | CliError::Rebuild(_)
         | CliError::Journal(_)
         | CliError::Host(_)
         | CliError::Manifest(_)
@@ -171,11 +182,37 @@ fn next(error: &CliError) -> Option<String> {
     }
 }
 
+/// The journal's error, if it is one.
+fn journal_of(error: &CliError) -> Option<&JournalError> {
+    match error {
+        CliError::Journal(error)
+        | CliError::Run(RunError::Journal(error))
+        | CliError::Decide(DecideError::Run(RunError::Journal(error)))
+        | CliError::Rebuild(RebuildError::Run(RunError::Journal(error))) => Some(error),
+        CliError::Run(_)
+        | CliError::Decide(_)
+        | CliError::Rebuild(_)
+        | CliError::Host(_)
+        | CliError::Rehearsal(_)
+        | CliError::Manifest(_)
+        | CliError::Usage { .. }
+        | CliError::Unreadable { .. }
+        | CliError::NotWhole { .. }
+        | CliError::Output(_) => None,
+    }
+}
+
+/// Whether nothing but another copy, or another journal, helps.
+fn is_lost(error: &JournalError) -> bool {
+    matches!(error, JournalError::Damaged { .. } | JournalError::NotAJournal { .. } | JournalError::WalBesideEmpty { .. })
+}
+
 /// Whose fault it is.
 fn blame(error: &CliError) -> Exit {
     match error {
         CliError::Run(error) => of_run(error),
         CliError::Decide(error) => of_decision(error),
+        CliError::Rebuild(error) => of_rebuild(error),
         CliError::Journal(error) => of_journal(error),
         CliError::Host(error) => of_host(error),
         CliError::Manifest(_) | CliError::Usage { .. } | CliError::Unreadable { .. } => Exit::Usage,
@@ -210,6 +247,15 @@ fn of_decision(error: &DecideError) -> Exit {
         | DecideError::StillThere { .. }
         | DecideError::NotMissing { .. }
         | DecideError::Unreadable { .. } => Exit::Usage,
+    }
+}
+
+fn of_rebuild(error: &RebuildError) -> Exit {
+    match error {
+        RebuildError::Run(error) => of_run(error),
+        RebuildError::Usable { .. } | RebuildError::TwoJournals { .. } => Exit::Usage,
+        RebuildError::Locked { .. } | RebuildError::Alive { .. } | RebuildError::Changed => Exit::Host,
+        RebuildError::OutOfTurn { .. } | RebuildError::Refused { .. } => Exit::Fault,
     }
 }
 

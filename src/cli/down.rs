@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::io::BufRead;
 
 use crate::driver::{Channel, Lives, Message, RunError, down, look};
 use crate::ids::Ctid;
@@ -12,7 +11,7 @@ use crate::report::plain::count;
 use super::args::DownArgs;
 use super::blame::{CliError, Exit};
 use super::progress::Display;
-use super::screen::say;
+use super::screen::{asked, say};
 use super::setting::Setting;
 use super::signals;
 use super::up::{conclude_run, ended};
@@ -32,7 +31,8 @@ pub(super) fn run(setting: &Setting, args: &DownArgs) -> Result<Exit, CliError> 
     say(&warnings(&lives, &chosen));
     if !there.is_empty() && !args.yes {
         say(&listing(&lives, &there));
-        if !asked(setting)? {
+        let what = "there is no terminal to ask on, and destroying containers is not done without being sure";
+        if !asked(setting.screen, "Go on?", what)? {
             say("Nothing was done.\n");
             return Ok(Exit::Well);
         }
@@ -69,16 +69,4 @@ fn listing(lives: &Lives, there: &[Ctid]) -> String {
         let _ = writeln!(text, "  {ctid}{of}");
     }
     text
-}
-
-fn asked(setting: &Setting) -> Result<bool, CliError> {
-    if !setting.screen.asks {
-        let what = "there is no terminal to ask on, and destroying containers is not done without being sure".to_owned();
-        return Err(CliError::Usage { what, next: Some("the same command with --yes".to_owned()) });
-    }
-    say("Go on? [y/N] ");
-    let mut answer = String::new();
-    let unreadable = |source| CliError::Unreadable { what: "the answer".to_owned(), source };
-    std::io::stdin().lock().read_line(&mut answer).map_err(unreadable)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

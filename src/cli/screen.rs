@@ -3,7 +3,7 @@
 //! Apart because printing fails: a closed stdout ends a command quietly, and a closed stderr stops nothing. Not here: what is
 //! printed.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::report::plain::Look;
 
@@ -43,6 +43,18 @@ impl Screen {
             asks: err && io::stdin().is_terminal(),
         }
     }
+}
+
+/// Asks a person; `what` is the error where there is no terminal to ask on.
+pub(super) fn asked(screen: Screen, question: &str, what: &str) -> Result<bool, CliError> {
+    if !screen.asks {
+        return Err(CliError::Usage { what: what.to_owned(), next: Some("the same command with --yes".to_owned()) });
+    }
+    say(&format!("{question} [y/N] "));
+    let mut answer = String::new();
+    let unreadable = |source| CliError::Unreadable { what: "the answer".to_owned(), source };
+    io::stdin().lock().read_line(&mut answer).map_err(unreadable)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Writes data to stdout.

@@ -78,6 +78,11 @@ impl Setting {
         }
     }
 
+    /// From here on as if there were no journal: one that cannot be used is bound to nothing.
+    pub(super) fn look_past_the_journal(&self) {
+        self.bound.get_or_init(|| None);
+    }
+
     /// The kind of host: as asked for, else what the journal belongs to, else what this machine is.
     pub(super) fn kind(&self) -> Result<HostKind, CliError> {
         let kind = match self.globals.host {

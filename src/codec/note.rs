@@ -131,6 +131,7 @@ enum RunCommandDocument {
     Resume,
     Down,
     Retry,
+    Rebuild,
 }
 
 #[derive(Serialize, Deserialize)]

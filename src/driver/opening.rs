@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use phoenix_journal::Digest;
 
-use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, Wall};
+use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, StepId, Wall};
 use crate::machine::{Decision, Declaration, Fact, Life, Note, OutOfTurn, RunCommand, RunOpened, Standing, Topic};
 use crate::manifest::{Feature, Script, Spec};
 
@@ -45,6 +45,18 @@ pub enum PlanError {
         ctid: Ctid,
         /// What differs, by manifest key.
         differences: Vec<String>,
+    },
+    /// A step of the old spec is in doubt: what became of it is found out first.
+    #[error(
+        "container {ctid} is to change while {step} is in doubt; `phoenix resume --fleet {fleet}` finds out what became of it, then `phoenix up`"
+    )]
+    InDoubt {
+        /// The container.
+        ctid: Ctid,
+        /// Its fleet.
+        fleet: FleetName,
+        /// The step.
+        step: StepId,
     },
 }
 
@@ -107,6 +119,9 @@ fn continue_life(
         let differences = settled_differences(life, &wanted.spec);
         if !differences.is_empty() {
             return Err(PlanError::Changed { ctid, differences });
+        }
+        if let Some((_, _, intent)) = life.open() {
+            return Err(PlanError::InDoubt { ctid, fleet: life.fleet.clone(), step: intent.step.clone() });
         }
         let generation = life.generation.next();
         facts.push(declare(run, fleet, ctid, wanted, life.incarnation(), generation, (life.state(), life.standing.clone()), at));

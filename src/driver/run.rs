@@ -277,20 +277,23 @@ pub(super) fn open(site: &Site) -> Result<Writer, RunError> {
             Ok(writer)
         }
         Err(JournalError::Missing { .. }) => {
-            let Territory { kind, node, directory, device } = site.host.territory()?;
-            let binding = Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device };
-            Journal::create(&site.journal, &SCHEMA, &binding, &site.writer)?;
+            Journal::create(&site.journal, &SCHEMA, &binding(site)?, &site.writer)?;
             Ok(Writer::open(&site.journal, &SCHEMA, site.writer.clone())?)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn check_territory(site: &Site, binding: &Binding) -> Result<(), RunError> {
+/// What a journal made here belongs to.
+pub(super) fn binding(site: &Site) -> Result<Binding, RunError> {
     let Territory { kind, node, directory, device } = site.host.territory()?;
-    let here = Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device };
+    Ok(Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device })
+}
+
+fn check_territory(site: &Site, binding: &Binding) -> Result<(), RunError> {
+    let here = self::binding(site)?;
     // The simulator's world lies beside its journal wherever that is moved.
-    if here == *binding || (kind == HostKind::Sim && binding.host == here.host) {
+    if here == *binding || (site.host.kind() == HostKind::Sim && binding.host == here.host) {
         return Ok(());
     }
     let text =
@@ -375,9 +378,11 @@ fn to_go_on_with(account: &Account, fleet: Option<&FleetName>, goal: Goal) -> BT
         let run = account.newest_run(ctid)?;
         let goes_on = match (run.opened.command, goal) {
             // A host crash takes down what had been brought up, however the run had ended.
-            (RunCommand::Up | RunCommand::Resume, Goal::Up) => true,
+            (RunCommand::Up | RunCommand::Resume | RunCommand::Rebuild, Goal::Up) => true,
             (RunCommand::Down, Goal::Down) => run.end != Some(RunEnd::Done),
-            (RunCommand::Up | RunCommand::Resume, Goal::Down) | (RunCommand::Down, Goal::Up) | (RunCommand::Retry, _) => false,
+            (RunCommand::Up | RunCommand::Resume | RunCommand::Rebuild, Goal::Down)
+            | (RunCommand::Down, Goal::Up)
+            | (RunCommand::Retry, _) => false,
         };
         let name = run.opened.containers.get(&ctid)?;
         (goes_on && fleet.is_none_or(|fleet| fleet == name)).then(|| (ctid, name.clone()))

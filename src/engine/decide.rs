@@ -362,7 +362,7 @@ impl Engine {
 }
 
 /// What a step does, from the spec and from what earlier steps brought; `None` if what it rests on is missing.
-fn action(life: &Life, step: &Step) -> Option<Action> {
+pub(crate) fn action(life: &Life, step: &Step) -> Option<Action> {
     let idmap = || life.proofs().finalization().map(|finalization| finalization.idmap().clone());
     let init = || life.init().cloned();
     Some(match step {

@@ -23,6 +23,7 @@ mod removal;
 mod script;
 mod settle;
 mod template;
+mod traces;
 mod volume;
 mod wanted;
 
@@ -36,7 +37,8 @@ pub use config::{Config, ConfigError};
 
 use crate::ids::{Ctid, Now};
 use crate::machine::Report;
-use crate::plan::{Doubt, Effect, Observation};
+use crate::manifest::Spec;
+use crate::plan::{Doubt, Effect, Mark, Observation, Traces};
 use crate::shim::{self, Clock, Lock, LockName, PrepareError, Prepared, RuntimeDir, ShimBinary};
 
 use super::ownership::Grounds;
@@ -236,6 +238,10 @@ impl Host for Lxc {
 
     fn settle(&self, doubt: &Doubt, watch: &dyn Watch) -> Report {
         settle::settle(self, doubt, watch)
+    }
+
+    fn traces(&self, spec: &Spec, mark: &Mark) -> Result<Traces, HostError> {
+        traces::traces(self, spec, mark)
     }
 }
 

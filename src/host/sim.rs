@@ -58,6 +58,7 @@ mod op;
 mod pieces;
 mod saved;
 mod scripts;
+mod traces;
 mod volumes;
 mod world;
 

@@ -219,11 +219,13 @@ pub enum RunCommand {
     Down,
     /// Record a person's decision.
     Retry,
+    /// Begin a journal in the place of one that is lost, with what the host shows.
+    Rebuild,
 }
 
 impl RunCommand {
     /// All commands.
-    pub const ALL: [Self; 4] = [Self::Up, Self::Resume, Self::Down, Self::Retry];
+    pub const ALL: [Self; 5] = [Self::Up, Self::Resume, Self::Down, Self::Retry, Self::Rebuild];
 
     /// The command's name in the journal and on the command line.
     pub fn name(self) -> &'static str {
@@ -232,6 +234,7 @@ impl RunCommand {
             Self::Resume => "resume",
             Self::Down => "down",
             Self::Retry => "retry",
+            Self::Rebuild => "rebuild",
         }
     }
 }

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use phoenix_journal::{Append, JournalError, JournalId, Memory};
 
+use crate::driver::rebuild::{Found, RebuildError, remember, survey};
 use crate::driver::{Lives, Observer, PlanError, TurnError, Turner, Wanted, opening_up, run_opened};
 use crate::engine::{Dice, Engine, Goal, Orders, Stand};
-use crate::host::sim::World;
+use crate::host::sim::{Flow, Sim, World};
 use crate::ids::{Ctid, FleetName, Incarnation, RunId};
 use crate::journal::{Account, SCHEMA, with_texts};
 use crate::machine::{Fact, Line, RunClosed, RunCommand, RunEnd};
@@ -78,11 +79,12 @@ pub(super) struct Cast {
 
 impl Stage {
     /// A stage on which nothing has happened.
-    pub fn new(world: World, fleet: FleetName, wanted: BTreeMap<Ctid, Wanted>, jobs: usize, seed: u64) -> Result<Self, StageError> {
+    pub fn new(mut world: World, fleet: FleetName, wanted: BTreeMap<Ctid, Wanted>, jobs: usize, seed: u64) -> Result<Self, StageError> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let mut dice = Dice::new(bytes);
         let journal = Memory::new(&SCHEMA, JournalId::from_bytes(dice.bytes()))?;
+        world.settle_in(journal.journal());
         Ok(Self { world, journal, cast: Arc::new(Cast { fleet, wanted, jobs }), dice })
     }
 
@@ -104,6 +106,18 @@ impl Stage {
     /// `down` of the whole fleet.
     pub fn down(&mut self, crash: Option<Crash>, observer: &mut dyn Observer) -> Result<Ended, StageError> {
         self.run(RunCommand::Down, &mut One(crash), observer)
+    }
+
+    /// `journal rebuild`: the journal is thrown away and another begun from what the world shows. Where something is still at
+    /// work nothing is thrown away.
+    pub fn rebuild(&mut self) -> Result<BTreeMap<Ctid, Found>, RebuildError> {
+        let host = Sim::new(self.world.clone(), Flow::Still);
+        let survey = survey(&host, &self.cast.fleet, &self.cast.wanted, &mut || self.dice.bytes())?;
+        let found = survey.found.clone();
+        self.journal = remember(survey)?.reopened();
+        self.world = host.world();
+        self.world.forget_holds();
+        Ok(found)
     }
 
     /// A run that asks `guide` at every point.
@@ -142,7 +156,7 @@ impl Stage {
                 let fresh = || Incarnation::from_random(dice.bytes());
                 opening_up(id, fleet, wanted, &lives, fresh, now.wall).map_err(StageError::Plan)?
             }
-            RunCommand::Resume | RunCommand::Down | RunCommand::Retry => Vec::new(),
+            RunCommand::Resume | RunCommand::Down | RunCommand::Retry | RunCommand::Rebuild => Vec::new(),
         };
         let containers = wanted.keys().map(|&ctid| (ctid, fleet.clone())).collect();
         let mut first = vec![Line::Fact(run_opened(id, command, containers, *jobs, now.wall))];

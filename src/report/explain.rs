@@ -242,7 +242,7 @@ fn next(account: &Account, life: &Life, lost: bool) -> String {
     match command {
         Some((RunCommand::Down, Some(RunEnd::Done))) | None => return "nothing: no run is to be gone on with".to_owned(),
         Some((RunCommand::Down, _)) => return "go on with taking it down".to_owned(),
-        Some((RunCommand::Up | RunCommand::Resume | RunCommand::Retry, _)) => {}
+        Some((RunCommand::Up | RunCommand::Resume | RunCommand::Retry | RunCommand::Rebuild, _)) => {}
     }
     match &life.standing {
         _ if life.open().is_some() => {}

@@ -41,7 +41,7 @@ impl RunSummary<'_> {
         let there = self.finished.stands.values().filter(|stand| **stand == Stand::There).count();
         let all = self.finished.stands.len();
         let goal = match self.command {
-            RunCommand::Up | RunCommand::Resume | RunCommand::Retry => "done",
+            RunCommand::Up | RunCommand::Resume | RunCommand::Retry | RunCommand::Rebuild => "done",
             RunCommand::Down => "down",
         };
         let (tone, how) = match (self.finished.end, self.finished.run) {

@@ -89,7 +89,12 @@ pub fn ways(reason: QuarantineReason) -> &'static [Way] {
             }
         }
         QuarantineReason::JournalOlder => {
-            const { &[Way::by_hand("put the newest copy of the journal back; going on with this one would repeat what was done already")] }
+            const {
+                &[
+                    Way::by_hand("put the newest copy of the journal back; going on with this one would repeat what was done already"),
+                    Way::by_hand("if there is none: move this one away, then `phoenix journal rebuild FLEET`"),
+                ]
+            }
         }
         QuarantineReason::Drift => {
             const {

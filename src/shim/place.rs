@@ -12,6 +12,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::job::IntentRef;
+use super::left::Begun;
 use super::lock::{RuntimeDir, make_private_dir};
 use super::output::OUTPUT_BYTES_MAX;
 use super::process::Identity;
@@ -45,7 +46,7 @@ impl ResultPlace {
 
     /// Where the output of an intent's child is, also while it runs.
     pub fn output_path(&self, intent: &IntentRef) -> PathBuf {
-        self.0.join(format!("{}.out", intent.seq))
+        self.0.join(name(intent, "out"))
     }
 
     /// Deletes the results of this incarnation, once its container is destroyed. Nothing there is no error.
@@ -57,11 +58,11 @@ impl ResultPlace {
     }
 
     pub(super) fn result_path(&self, intent: &IntentRef) -> PathBuf {
-        self.0.join(format!("{}.json", intent.seq))
+        self.0.join(name(intent, "json"))
     }
 
     pub(super) fn shim_path(&self, intent: &IntentRef) -> PathBuf {
-        self.0.join(format!("{}.shim", intent.seq))
+        self.0.join(name(intent, "shim"))
     }
 
     /// The shim that an intent had in this boot, living or not.
@@ -71,13 +72,24 @@ impl ResultPlace {
     }
 }
 
+/// With the epoch in it: a journal that was rebuilt counts its entries afresh.
+fn name(intent: &IntentRef, ending: &str) -> String {
+    format!("{}-{}.{ending}", intent.epoch, intent.seq)
+}
+
 fn below(dir: &Path, ctid: Ctid, incarnation: Incarnation) -> PathBuf {
     dir.join("results").join(ctid.to_string()).join(incarnation.to_string())
 }
 
-/// The line in which a shim says who it is.
-pub(super) fn record(boot: &BootId, identity: &Identity) -> String {
-    format!("{} {} {boot}\n", identity.pid, identity.start_ticks)
+/// The line in which a shim says who it is, and what it is about to run: token, step, and the script's digest or `-`.
+pub(super) fn record(boot: &BootId, identity: &Identity, token: &str, step: &str, script: Option<&str>) -> String {
+    format!("{} {} {boot} {token} {step} {}\n", identity.pid, identity.start_ticks, script.unwrap_or("-"))
+}
+
+/// What a shim was about to run, from its line.
+pub(super) fn parse_begun(text: &str) -> Option<Begun> {
+    let mut words = text.split_ascii_whitespace().skip(3);
+    Some(Begun { token: words.next()?.parse().ok()?, step: words.next()?.parse().ok()? })
 }
 
 fn parse_record(text: &str) -> Option<(BootId, Identity)> {

@@ -65,7 +65,7 @@ pub struct Settlement {
 #[derive(Debug)]
 pub enum Settled {
     /// The shim left its result.
-    Result(JobResult),
+    Result(Box<JobResult>),
     /// No result, and no process of the job lives: it was never started, or cut off. The world has to be looked at.
     NoResult,
     /// No result, and these processes of the job cannot be ended.
@@ -118,7 +118,7 @@ impl Inquiry<'_> {
     fn under_lock(&self, tell: &mut dyn FnMut(InFlight)) -> Result<Option<Settled>, RecoverError> {
         // First the result: with one, who still bears the token is a service that the script left behind.
         if let Some(result) = self.place.result_of(self.intent)? {
-            return Ok(Some(Settled::Result(result)));
+            return Ok(Some(Settled::Result(Box::new(result))));
         }
         let orphans = self.belonging().map_err(RecoverError::Processes)?;
         if orphans.is_empty() {

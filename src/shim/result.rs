@@ -24,6 +24,10 @@ pub(super) const RESULT_BYTES_MAX: u64 = 16 * 1024;
 pub struct JobResult {
     /// The intent it belongs to.
     pub intent: IntentRef,
+    /// The step, as the journal names it; nothing in results of versions that did not say.
+    pub step: Option<String>,
+    /// BLAKE3 of the script that was run, if one was.
+    pub script: Option<String>,
     /// How it ended.
     pub ending: Ending,
     /// When the child was started, for people.
@@ -150,6 +154,10 @@ struct OnDisk {
     seq: String,
     epoch: String,
     intent: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    script: Option<String>,
     ending: OnDiskEnding,
     started_ms: i64,
     ended_ms: i64,
@@ -173,13 +181,25 @@ enum OnDiskEnding {
 
 /// The bytes of a result.
 pub(super) fn encode(result: &JobResult) -> serde_json::Result<Vec<u8>> {
-    let JobResult { intent: IntentRef { seq, epoch, digest }, ending, started, ended, output_bytes, output_path: _, unpacked, undead } =
-        result.clone();
+    let JobResult {
+        intent: IntentRef { seq, epoch, digest },
+        step,
+        script,
+        ending,
+        started,
+        ended,
+        output_bytes,
+        output_path: _,
+        unpacked,
+        undead,
+    } = result.clone();
     serde_json::to_vec(&OnDisk {
         format: RESULT_FORMAT,
         seq,
         epoch,
         intent: digest,
+        step,
+        script,
         ending: match ending {
             Ending::Exited(status) => OnDiskEnding::Exit(status),
             Ending::Signalled(signal) => OnDiskEnding::Signal(signal),
@@ -196,14 +216,16 @@ pub(super) fn encode(result: &JobResult) -> serde_json::Result<Vec<u8>> {
     })
 }
 
-fn decode(text: &[u8], output_path: &Path) -> Result<JobResult, String> {
-    let OnDisk { format, seq, epoch, intent: digest, ending, started_ms, ended_ms, output_bytes, unpacked, undead } =
+pub(super) fn decode(text: &[u8], output_path: &Path) -> Result<JobResult, String> {
+    let OnDisk { format, seq, epoch, intent: digest, step, script, ending, started_ms, ended_ms, output_bytes, unpacked, undead } =
         serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if format != RESULT_FORMAT {
         return Err(format!("format {format}, where {RESULT_FORMAT} is known"));
     }
     Ok(JobResult {
         intent: IntentRef { seq, epoch, digest },
+        step,
+        script,
         ending: match ending {
             OnDiskEnding::Exit(status) => Ending::Exited(status),
             OnDiskEnding::Signal(signal) => Ending::Signalled(signal),
@@ -228,6 +250,8 @@ mod tests {
     fn result(ending: Ending) -> JobResult {
         JobResult {
             intent: IntentRef::new(7, 2, "abc").expect("plain"),
+            step: None,
+            script: None,
             ending,
             started: Wall(1),
             ended: Wall(2),
@@ -249,7 +273,8 @@ mod tests {
             Ending::NotStarted { why: why() },
             Ending::NotDurable { why: why() },
         ] {
-            let result = result(ending);
+            let named = JobResult { step: Some("application.run".to_owned()), script: Some("aa".to_owned()), ..result(ending) };
+            let result = named;
             let bytes = encode(&result).expect("plain data");
             assert_eq!(decode(&bytes, Path::new("/x/7.out")), Ok(result));
         }

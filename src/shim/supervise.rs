@@ -79,7 +79,7 @@ fn shim() -> io::Result<()> {
     let mut payloads = given.map(|fd| take_over(fd, false)).collect::<io::Result<Vec<_>>>()?;
     payloads.truncate(job.task.payloads());
     let boot = job.boot.parse().map_err(io::Error::other)?;
-    fs::write(job.shim.path(), place::record(&boot, &process::myself()?))?;
+    fs::write(job.shim.path(), place::record(&boot, &process::myself()?, &job.token, &job.step, job.script.as_deref()))?;
     // If Phoenix is gone already, the job is done all the same: its intent stands in the journal.
     let _ = begun.write_all(b"!");
     drop(begun);
@@ -183,6 +183,8 @@ fn supervise(job: &WireJob, locks: Vec<OwnedFd>, payloads: Vec<File>, signals: S
         job,
         &JobResult {
             intent: job.intent(),
+            step: Some(job.step.clone()),
+            script: job.script.clone(),
             ending,
             started,
             ended: wall(),

@@ -20,6 +20,9 @@ pub(super) struct WireJob {
     pub(super) epoch: String,
     pub(super) digest: String,
     pub(super) token: String,
+    pub(super) step: String,
+    /// BLAKE3 of the script, if one is run.
+    pub(super) script: Option<String>,
     pub(super) boot: String,
     pub(super) deadline_ms: u64,
     pub(super) grace_ms: u64,
@@ -140,8 +143,14 @@ pub(super) fn idmap(users: &[(u32, u32, u32)], groups: &[(u32, u32, u32)]) -> Op
 
 /// The whole job.
 pub(super) fn job(job: &Job, locks: usize, prepared: &super::place::Prepared, task: WireTask) -> WireJob {
-    let Job { ctid: _, incarnation: _, step: _, attempt: _, intent, token, deadline, grace, sync, secrets, task: _ } = job;
+    let Job { ctid: _, incarnation: _, step, attempt: _, intent, token, deadline, grace, sync, secrets, task: what } = job;
+    let script = match what {
+        Task::Script { text, .. } => Some(phoenix_journal::Digest::of(text).to_string()),
+        Task::Run { .. } | Task::Command { .. } | Task::Unpack { .. } => None,
+    };
     WireJob {
+        step: step.to_string(),
+        script,
         seq: intent.seq.clone(),
         epoch: intent.epoch.clone(),
         digest: intent.digest.clone(),

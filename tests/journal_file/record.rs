@@ -169,7 +169,7 @@ impl<'a> Show<'a> {
         let facts = match command {
             RunCommand::Up => opening_up(run, &fleet(), wanted, &account.lives, || Incarnation::from_random(dice.bytes()), now.wall)
                 .expect("a fleet that goes with its journal"),
-            RunCommand::Resume | RunCommand::Down | RunCommand::Retry => Vec::new(),
+            RunCommand::Resume | RunCommand::Down | RunCommand::Retry | RunCommand::Rebuild => Vec::new(),
         };
         let containers = wanted.keys().map(|&ctid| (ctid, fleet())).collect();
         let opened = run_opened(run, command, containers, JOBS, now.wall);

@@ -23,6 +23,7 @@ mod lifetime;
 mod network;
 mod processes;
 mod random_kills;
+mod rebuild;
 mod secrets;
 mod shims;
 mod template;

@@ -121,6 +121,7 @@ impl World {
             mounts: Arc::default(),
             autostart: Autostart { enabled: false, order: None, up_delay_s: None, down_timeout_s: None },
             inside: Arc::default(),
+            notes: Arc::default(),
         })));
         Ok(())
     }
@@ -181,6 +182,7 @@ impl World {
         let slot = self.slot_mut(ctid);
         slot.up = None;
         slot.script_begun = None;
+        slot.results = Arc::default();
         if slot.guest.get().is_some() {
             slot.guest.set(None);
         }

@@ -16,7 +16,8 @@ use crate::host::{Host, HostError, Lease, LockError, Territory, Watch};
 use crate::ids::HostKind;
 use crate::ids::{Ctid, Now};
 use crate::machine::{Report, StepResult};
-use crate::plan::{Doubt, Effect, Observation};
+use crate::manifest::Spec;
+use crate::plan::{Doubt, Effect, Mark, Observation, Traces};
 
 use super::act::clone_source;
 use super::faults::Tamper;
@@ -192,7 +193,7 @@ impl Host for Sim {
         if inner.world.settled_in.contains(journal) {
             return Ok(());
         }
-        Arc::make_mut(&mut inner.world.settled_in).insert(*journal);
+        inner.world.settle_in(*journal);
         inner.save(&BTreeSet::new())
     }
 
@@ -252,6 +253,10 @@ impl Host for Sim {
             Ok(()) => report,
             Err(error) => not_saved(&error),
         }
+    }
+
+    fn traces(&self, spec: &Spec, mark: &Mark) -> Result<Traces, HostError> {
+        Ok(self.inner().world.traces(spec, mark))
     }
 }
 

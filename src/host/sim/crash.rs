@@ -81,6 +81,7 @@ impl World {
         }
         let report = self.verdict(effect);
         self.note_held(effect, &report.result);
+        self.leave_note(effect, &report.result);
         if self.options.behaviour.sabotage != Some(Sabotage::ForgetfulProbe) && matches!(report.result, StepResult::Done(_)) {
             self.sync(effect);
         }
@@ -218,6 +219,7 @@ impl World {
             mounts: Arc::default(),
             autostart: Autostart { enabled: true, order: None, up_delay_s: None, down_timeout_s: None },
             inside: Arc::default(),
+            notes: Arc::default(),
         };
         let slot = self.slot_mut(ctid);
         slot.guest.set(Some(Arc::new(stranger)));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use phoenix_journal::{Digest, JournalId};
+use phoenix_journal::{Digest, Epoch, JournalId};
 
 use crate::ids::{Ctid, Hostname, IdMap, Incarnation, Step, Target};
 use crate::manifest::{Autostart, Nic, Resources, Spec};
@@ -66,6 +66,17 @@ pub(super) struct Guest {
     pub(super) autostart: Autostart,
     /// What scripts did to the root file system, oldest first; a clone brings its source's along.
     pub(super) inside: Arc<Vec<Trace>>,
+    /// The notes that Phoenix left inside, by step; a clone brings none along.
+    pub(super) notes: Arc<BTreeMap<Step, InsideNote>>,
+}
+
+/// A note inside: which script of which container succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InsideNote {
+    pub(super) ctid: Ctid,
+    pub(super) incarnation: Incarnation,
+    pub(super) script: Digest,
+    pub(super) epoch: Epoch,
 }
 
 /// How far a container is made.

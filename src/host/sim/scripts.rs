@@ -27,7 +27,13 @@ impl World {
         let left = Left { token: effect.intent.token, of_script: is_script, end, started: op.started, ended: self.wall(), output };
         let report = read_result(&left, &effect);
         match op.carrier {
-            Carrier::Shim => self.slot_mut(effect.intent.ctid).left = Some(Arc::new(left)),
+            Carrier::Shim => {
+                self.keep_result(&effect, &left);
+                self.slot_mut(effect.intent.ctid).left = Some(Arc::new(left));
+                if !op.orphan {
+                    self.leave_note(&effect, &report.result);
+                }
+            }
             Carrier::Phoenix | Carrier::Nobody => {
                 if op.runs_script() {
                     self.script_ended(&effect, ScriptEnd::Cut);

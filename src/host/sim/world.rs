@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phoenix_journal::JournalId;
+use phoenix_journal::{Digest, Epoch, JournalId};
 
-use crate::ids::{BootId, Ctid, IdMap, Moment, Now, Token, Wall};
+use crate::ids::{BootId, Ctid, IdMap, Incarnation, Moment, Now, Step, Token, Wall};
 use crate::machine::Report;
 use crate::plan::{Effect, Init};
 
@@ -137,6 +137,8 @@ pub(super) struct Slot {
     pub(super) busy_until_ms: u64,
     /// What the shim of the newest operation left.
     pub(super) left: Option<Arc<Left>>,
+    /// The results of scripts that lie on the host's disk, the oldest first; gone with the container.
+    pub(super) results: Arc<Vec<Kept>>,
     /// The newest script that a shim said it started; gone with the boot.
     pub(super) script_begun: Option<Token>,
     pub(super) starts: Arc<Vec<ScriptStart>>,
@@ -164,6 +166,18 @@ pub(super) struct Left {
     pub(super) output: String,
 }
 
+/// The result of a script, as it lies on disk for as long as its container does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) incarnation: Incarnation,
+    pub(super) step: Step,
+    pub(super) script: Digest,
+    pub(super) epoch: Epoch,
+    pub(super) succeeded: bool,
+    pub(super) started: Wall,
+    pub(super) ended: Wall,
+}
+
 /// How a shim's child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -188,6 +202,13 @@ impl World {
             next_pid: FIRST_PID,
             next_inode: FIRST_INODE,
             boots: 1,
+        }
+    }
+
+    /// Makes the host recognisable for a journal; nothing if it is already.
+    pub fn settle_in(&mut self, journal: JournalId) {
+        if !self.settled_in.contains(&journal) {
+            Arc::make_mut(&mut self.settled_in).insert(journal);
         }
     }
 

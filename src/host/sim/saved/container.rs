@@ -11,9 +11,9 @@ use phoenix_journal::Epoch;
 use serde::{Deserialize, Serialize};
 
 use crate::host::sim::damage::{Before, ScriptEnd, ScriptStart};
-use crate::host::sim::disk::{Attached, ConfigLock, Guest, Made, Maker, OnDisk, Settings, Stage, Trace};
-use crate::host::sim::world::{End, Left, Slot, Up};
-use crate::ids::{Ctid, IdMap, StepId, Target, Wall};
+use crate::host::sim::disk::{Attached, ConfigLock, Guest, InsideNote, Made, Maker, OnDisk, Settings, Stage, Trace};
+use crate::host::sim::world::{End, Kept, Left, Slot, Up};
+use crate::ids::{Ctid, IdMap, Step, StepId, Target, Wall};
 use crate::manifest::{Address, Autostart, Nic, Resources};
 use crate::plan::{Mark, Reason};
 
@@ -25,6 +25,8 @@ pub(super) struct SavedSlot {
     held: bool,
     busy_until_ms: u64,
     left: Option<SavedLeft>,
+    #[serde(default)]
+    results: Vec<SavedKept>,
     script_begun: Option<String>,
     starts: Vec<SavedStart>,
 }
@@ -41,6 +43,8 @@ struct SavedGuest {
     mounts: Vec<SavedMount>,
     autostart: (bool, Option<u32>, Option<u32>, Option<u32>),
     inside: Vec<SavedTrace>,
+    #[serde(default)]
+    notes: Vec<SavedNote>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,6 +139,26 @@ struct SavedLeft {
 }
 
 #[derive(Serialize, Deserialize)]
+struct SavedKept {
+    incarnation: String,
+    step: String,
+    script: String,
+    epoch: u64,
+    succeeded: bool,
+    started_ms: i64,
+    ended_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedNote {
+    step: String,
+    ctid: u32,
+    incarnation: String,
+    script: String,
+    epoch: u64,
+}
+
+#[derive(Serialize, Deserialize)]
 struct SavedStart {
     incarnation: String,
     step: String,
@@ -165,7 +189,7 @@ enum SavedEnd {
 
 impl SavedSlot {
     pub(super) fn of(ctid: Ctid, slot: &Slot) -> Self {
-        let Slot { guest, up, held, busy_until_ms, left, script_begun, starts } = slot;
+        let Slot { guest, up, held, busy_until_ms, left, results, script_begun, starts } = slot;
         Self {
             ctid: ctid.get(),
             guest: guest.get().as_deref().map(SavedGuest::of),
@@ -178,6 +202,7 @@ impl SavedSlot {
             held: *held,
             busy_until_ms: *busy_until_ms,
             left: left.as_deref().map(SavedLeft::of),
+            results: results.iter().map(SavedKept::of).collect(),
             script_begun: script_begun.map(|token| token.to_string()),
             starts: starts.iter().map(SavedStart::of).collect(),
         }
@@ -199,6 +224,7 @@ impl SavedSlot {
             held: self.held,
             busy_until_ms: self.busy_until_ms,
             left,
+            results: Arc::new(self.results.into_iter().map(SavedKept::restore).collect::<Option<_>>()?),
             script_begun: self.script_begun.map(|token| token.parse()).transpose().ok()?,
             starts: Arc::new(starts?),
         };
@@ -208,7 +234,7 @@ impl SavedSlot {
 
 impl SavedGuest {
     fn of(guest: &Guest) -> Self {
-        let Guest { made, lock, mark, settings, unprivileged, idmap, idmap_on_file, mounts, autostart, inside } = guest;
+        let Guest { made, lock, mark, settings, unprivileged, idmap, idmap_on_file, mounts, autostart, inside, notes } = guest;
         let half = match made {
             Made::Whole => None,
             Made::Half { stage, maker } => {
@@ -240,6 +266,7 @@ impl SavedGuest {
             mounts: mounts.iter().map(mount).collect(),
             autostart: (enabled, order, up_delay_s, down_timeout_s),
             inside: inside.iter().map(SavedTrace::of).collect(),
+            notes: notes.iter().map(SavedNote::of).collect(),
         }
     }
 
@@ -278,6 +305,7 @@ impl SavedGuest {
             mounts: Arc::new(self.mounts.into_iter().map(mount).collect::<Option<_>>()?),
             autostart: Autostart { enabled, order, up_delay_s, down_timeout_s },
             inside: Arc::new(self.inside.into_iter().map(SavedTrace::restore).collect::<Option<_>>()?),
+            notes: Arc::new(self.notes.into_iter().map(SavedNote::restore).collect::<Option<_>>()?),
         })
     }
 }
@@ -364,6 +392,58 @@ impl SavedTrace {
             completed: self.completed,
             torn: self.torn,
         })
+    }
+}
+
+impl SavedKept {
+    fn of(kept: &Kept) -> Self {
+        let Kept { incarnation, step, script, epoch, succeeded, started, ended } = kept;
+        Self {
+            incarnation: incarnation.to_string(),
+            step: step.clone().id().to_string(),
+            script: script.to_string(),
+            epoch: epoch.get(),
+            succeeded: *succeeded,
+            started_ms: started.0,
+            ended_ms: ended.0,
+        }
+    }
+
+    fn restore(self) -> Option<Kept> {
+        let step: StepId = self.step.parse().ok()?;
+        Some(Kept {
+            incarnation: self.incarnation.parse().ok()?,
+            step: step.step,
+            script: self.script.parse().ok()?,
+            epoch: Epoch::new(self.epoch),
+            succeeded: self.succeeded,
+            started: Wall(self.started_ms),
+            ended: Wall(self.ended_ms),
+        })
+    }
+}
+
+impl SavedNote {
+    fn of((step, note): (&Step, &InsideNote)) -> Self {
+        let InsideNote { ctid, incarnation, script, epoch } = note;
+        Self {
+            step: step.clone().id().to_string(),
+            ctid: ctid.get(),
+            incarnation: incarnation.to_string(),
+            script: script.to_string(),
+            epoch: epoch.get(),
+        }
+    }
+
+    fn restore(self) -> Option<(Step, InsideNote)> {
+        let step: StepId = self.step.parse().ok()?;
+        let note = InsideNote {
+            ctid: Ctid::new(self.ctid).ok()?,
+            incarnation: self.incarnation.parse().ok()?,
+            script: self.script.parse().ok()?,
+            epoch: Epoch::new(self.epoch),
+        };
+        Some((step.step, note))
     }
 }
 

@@ -1,0 +1,57 @@
+//! The journal of a healthy fleet is lost, rebuilt from the host, and nothing on the host notices.
+
+use std::fs;
+
+use super::fingerprint::check_same;
+use super::fleet::{FIVE_SCRIPTS, five};
+use super::ground::Ground;
+
+const ALL: [u32; 5] = [0, 1, 2, 3, 4];
+
+fn lose_the_journal(ground: &Ground) {
+    for entry in fs::read_dir(ground.path("journal")).expect("a directory").flatten() {
+        if entry.file_name() != "journal.db.d" {
+            fs::remove_file(entry.path()).expect("removed");
+        }
+    }
+}
+
+#[track_caller]
+fn rebuilds(ground: &Ground, proof: &str) {
+    let manifest = ground.path("fleet.json");
+    let manifest = manifest.to_str().expect("plain");
+    let inits = ALL.map(|place| ground.init(place));
+    let before = ground.fingerprint(&ALL);
+    let answer = ground.json(&["journal", "rebuild", manifest, "--yes"]);
+    let scripts = answer["containers"].as_array().into_iter().flatten().flat_map(|one| one["scripts"].as_array().into_iter().flatten());
+    let proofs: Vec<_> = scripts.map(|script| script["proof"].as_str().unwrap_or_default()).collect();
+    assert_eq!(proofs, [proof; FIVE_SCRIPTS.len()], "{answer:#}");
+    ground.up(0);
+    assert_eq!(ALL.map(|place| ground.init(place)), inits, "nothing was restarted");
+    check_same(&ground.fingerprint(&ALL), &before, "up after a rebuild");
+    for (place, script, _) in FIVE_SCRIPTS {
+        assert_eq!(ground.starts(place, script), 1, "{script} of {place}");
+    }
+    let status = ground.status();
+    assert!(status.iter().all(|one| one["state"] == "done" && one["standing"] == "active"), "{status:#?}");
+    ground.invariant_journal_is_clean();
+    let entries = ground.entries().len();
+    ground.up(0);
+    assert_eq!(ground.entries().len(), entries, "a finished fleet costs no entry");
+}
+
+#[test]
+fn a_healthy_fleet_whose_journal_is_lost_is_taken_over_untouched() {
+    let Some(ground) = Ground::new(GROUND) else { return };
+    five(&ground);
+    ground.up(0);
+    lose_the_journal(&ground);
+    rebuilds(&ground, "result");
+    // Again, and now the results are gone with it: the notes inside are enough.
+    lose_the_journal(&ground);
+    fs::remove_dir_all(ground.path("journal/journal.db.d/results")).expect("removed");
+    rebuilds(&ground, "note");
+    ground.down(0);
+}
+
+const GROUND: u32 = 20;
