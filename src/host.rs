@@ -6,6 +6,7 @@
 
 pub mod lxc;
 mod ownership;
+pub mod pct;
 pub mod sim;
 
 use std::any::Any;
