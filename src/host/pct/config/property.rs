@@ -157,13 +157,11 @@ impl PropertyString {
 
     /// Gives a property a value, or takes it out.
     pub fn put(&mut self, name: &str, value: Option<&str>) -> Result<(), PropertyError> {
-        match value {
-            Some(value) => self.set(name, value),
-            None => {
-                self.remove(name);
-                Ok(())
-            }
+        if let Some(value) = value {
+            return self.set(name, value);
         }
+        self.remove(name);
+        Ok(())
     }
 
     /// Takes a property out.

@@ -170,7 +170,7 @@ fn volumes_and_what_is_pending_are_left_alone() {
     assert_eq!(config, before);
     let mut waiting = self::config("rootfs: a:1\n\n[pve:pending]\nmp0: /srv/x,mp=/x\n");
     assert_eq!(waiting.attach(Path::new("/srv/a"), &target("/a"), &[]), Ok(1));
-    let taken: String = (0..=255).map(|number| format!("mp{number}: /srv/{number},mp=/{number}\n")).collect();
+    let taken = (0..=255).map(|number| format!("mp{number}: /srv/{number},mp=/{number}\n")).collect::<Vec<_>>().concat();
     assert_eq!(self::config(&taken).attach(Path::new("/srv/a"), &target("/a"), &[]), Err(EditError::Full));
 }
 
@@ -256,8 +256,8 @@ proptest! {
         key in "[a-z]{1,5}[0-9]?",
         value in "[!-~]([ -~]{0,9}[!-~])?",
     ) {
-        let body: String = keys.iter().map(|key| format!("{key}: old\n")).collect();
-        let others: String = sections.iter().map(|name| format!("\n[{name}]\n{body}")).collect();
+        let body = keys.iter().map(|key| format!("{key}: old\n")).collect::<Vec<_>>().concat();
+        let others = sections.iter().map(|name| format!("\n[{name}]\n{body}")).collect::<Vec<_>>().concat();
         let mut config = config(&format!("{body}{others}"));
         config.set(&key, &value).expect("a plain value");
         let text = config.to_string();

@@ -7,7 +7,7 @@ pub fn encode(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     for byte in line.bytes() {
         match byte {
-            b'%' | b':' | 0..0x20 | 0x7f.. => text.push_str(&format!("%{byte:02X}")),
+            b'%' | b':' | 0..0x20 | 0x7f.. => text.extend(['%', digit(byte >> 4), digit(byte & 15)]),
             plain => text.push(char::from(plain)),
         }
     }
@@ -24,6 +24,10 @@ pub fn decode(text: &str) -> Option<String> {
         rest = if code.is_some() { &tail[2..] } else { tail };
     }
     String::from_utf8(bytes).ok()
+}
+
+fn digit(value: u8) -> char {
+    char::from_digit(u32::from(value), 16).unwrap_or('0').to_ascii_uppercase()
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u8> {

@@ -309,7 +309,7 @@ impl Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // As Proxmox writes it: the largest unit that divides it. None is `0T`.
-        match UNITS.iter().rev().find(|(_, unit)| self.0 % unit == 0) {
+        match UNITS.iter().rev().find(|(_, unit)| self.0.is_multiple_of(*unit)) {
             Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
             None => write!(f, "{}", self.0),
         }
