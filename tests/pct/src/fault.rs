@@ -95,7 +95,7 @@ impl Fault {
         };
         let Some(found) = text.lines().find(fits) else { return Ok(None) };
         let mut taken = false;
-        let rest = text.lines().filter(|line| taken || *line != found || !std::mem::replace(&mut taken, true));
+        let rest = text.lines().filter(|line| taken || *line != found || std::mem::replace(&mut taken, true));
         let rest: String = rest.map(|line| format!("{line}\n")).collect();
         fs::write(&path, rest).map_err(|error| failed(&error))?;
         let words = found.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();

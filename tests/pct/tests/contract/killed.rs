@@ -27,6 +27,7 @@ fn a_killed_create_leaves_a_lock_alone_a_volume_and_a_mount() {
         world.pct.fault(&format!("create {id} kill-both-after {piece}")).expect("ordered");
         let said = world.run(&format!("pct create {id} {CREATE}"));
         assert_eq!(said.code, 137, "{piece}: {said:?}");
+        assert_eq!(world.pct.faults_left(), Vec::<String>::new(), "a fault is met once");
         assert_eq!(world.conf(id), "lock: create\n", "{piece}");
         assert_eq!(volume(&world, id).is_dir(), has_volume, "{piece}");
         assert_eq!(world.pct.mounts(Vmid::new(id)), if has_mount { vec![mounted.clone()] } else { Vec::new() }, "{piece}");
