@@ -69,7 +69,11 @@ pub(super) fn host_options(
         nameservers: nameservers?,
         searchdomain: table.searchdomain.or(&defaults.searchdomain).optional().ok()?.map(|domains| domains.0),
         timezone: table.timezone.or(&defaults.timezone).optional().ok()?.map(|zone| zone.0),
-        firewall: firewall(table.firewall.or(&defaults.firewall))?,
+        firewall: match table.firewall.or(&defaults.firewall) {
+            Key::Absent => None,
+            Key::Bad => return None,
+            Key::Given(at) => Some(firewall(&at.value)?),
+        },
     })
 }
 

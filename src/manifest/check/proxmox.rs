@@ -65,23 +65,19 @@ fn device(entry: &At<DeviceEntry>, map: Option<&IdMap>, found: &mut Findings) ->
 }
 
 /// The firewall of a container.
-pub(super) fn firewall(key: &Key<FirewallTable>) -> Option<Option<Firewall>> {
-    let FirewallTable { enable, policy_in, policy_out, rules } = match key {
-        Key::Absent => return Some(None),
-        Key::Bad => return None,
-        Key::Given(at) => &at.value,
-    };
+pub(super) fn firewall(table: &FirewallTable) -> Option<Firewall> {
+    let FirewallTable { enable, policy_in, policy_out, rules } = table;
     let rules = match rules {
         Key::Absent => Some(Vec::new()),
         Key::Bad => None,
         Key::Given(list) => list.value.whole.then(|| list.value.values.iter().map(|rule| rule.value.0.clone()).collect()),
     };
-    Some(Some(Firewall {
+    Some(Firewall {
         enable: enable.value_or(true)?,
         policy_in: policy_in.value_or(FirewallPolicy::Drop)?,
         policy_out: policy_out.value_or(FirewallPolicy::Accept)?,
         rules: rules?,
-    }))
+    })
 }
 
 /// The name servers of a container.

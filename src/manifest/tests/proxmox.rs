@@ -339,7 +339,7 @@ fleet.json:2:1: warning: this container names no `storage` (nor does one other):
 "##,
     );
     check_on(&Bench::on(HostKind::Sim), &json, "fine");
-    check(&json.replace(", \"storage\": \"local-zfs\"", ""), "fine");
+    check(json.replace(", \"storage\": \"local-zfs\"", ""), "fine");
 }
 
 #[test]
