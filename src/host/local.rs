@@ -10,6 +10,7 @@ pub(super) mod cgroup;
 pub(super) mod durable;
 pub(super) mod inside;
 pub(super) mod life;
+pub(super) mod monitor;
 pub(super) mod proc;
 mod ready;
 mod script;
