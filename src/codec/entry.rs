@@ -250,7 +250,8 @@ fn draft_fact(fact: &Fact) -> Draft {
 }
 
 fn draft_declaration(declaration: &Declaration) -> Draft {
-    let Declaration { run, fleet: _, ctid, incarnation, generation, spec, template: _, state, standing, at } = declaration;
+    let Declaration { run, fleet: _, ctid, incarnation, generation, spec, template: _, repertoire: _, state, standing, at } =
+        declaration;
     Draft {
         stream: container(*ctid),
         life: incarnation.to_string(),

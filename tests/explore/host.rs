@@ -159,7 +159,7 @@ impl Host {
     /// A source counts as held from when its hold is known to be done until its release is.
     pub(crate) fn note_held(&mut self, effect: &Effect, result: &StepResult) {
         let held = match result {
-            StepResult::Done(Evidence::Held) => true,
+            StepResult::Done(Evidence::Held { .. }) => true,
             StepResult::Done(Evidence::Released) => false,
             StepResult::Done(_)
             | StepResult::Failed(_)

@@ -13,7 +13,7 @@ use phoenix_journal::{Digest, Epoch, Seq};
 
 use crate::ids::{Moment, StepId};
 use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult, Wait, WaitKind};
-use crate::plan::{Action, Effect, Intent, Mark, Presence};
+use crate::plan::{Action, CopyFrom, Effect, HoldBy, Intent, Mark, Presence};
 use crate::shim::{self, Ending, IntentRef, Job, JobResult, PrepareError, Prepared, ResultPlace, Secret, Task};
 
 use super::{Lxc, observe};
@@ -71,9 +71,14 @@ impl<'a> Act<'a> {
     fn take(&self) -> Taken {
         match &self.intent().action {
             Action::Create { template } => self.create(*template),
-            Action::Clone { source, incarnation } => self.clone_from(*source, *incarnation),
+            Action::FetchTemplate => Err(not_here("store that templates are fetched into")),
+            Action::SetFirewall => Err(not_here("firewall")),
+            Action::TakeSnapshot | Action::Hold { by: HoldBy::Snapshot, .. } | Action::Clone { from: CopyFrom::Snapshot, .. } => {
+                Err(not_here("snapshots"))
+            }
+            Action::Clone { source, incarnation, from: CopyFrom::Current } => self.clone_from(*source, *incarnation),
             Action::Mark => self.mark(),
-            Action::Hold { init } => self.stop(init.as_ref()).map(|()| Evidence::Held),
+            Action::Hold { init, by: HoldBy::Stop } => self.stop(init.as_ref()).map(|()| Evidence::Held { by: HoldBy::Stop }),
             Action::Release => self.check_mark().map(|()| Evidence::Released),
             Action::Configure => self.configure(),
             Action::Start { purpose: _, idmap, sources } => self.start(idmap, sources),
@@ -165,6 +170,11 @@ impl<'a> Act<'a> {
     }
 }
 
+/// The answer to an action that only other hosts know. Nothing that is declared here asks for one.
+pub(super) fn not_here(what: &str) -> Box<StepResult> {
+    failed(FailureClass::Permanent, format!("this host has no {what}; the step was meant for another kind of host"))
+}
+
 /// What names an intent to its shim and to whoever reads the result. Made of what the intent itself holds, so that it is the
 /// same before and after a crash, and for every version.
 pub(super) fn intent_ref(seq: Seq, epoch: Epoch, intent: &Intent) -> IntentRef {
@@ -178,7 +188,10 @@ pub(super) fn intent_ref(seq: Seq, epoch: Epoch, intent: &Intent) -> IntentRef {
 pub(super) fn needs_a_shim(intent: &Intent) -> bool {
     match &intent.action {
         Action::Create { .. } | Action::Clone { .. } | Action::Start { .. } | Action::RunScript { .. } | Action::AskHealth { .. } => true,
-        Action::Mark
+        Action::FetchTemplate
+        | Action::SetFirewall
+        | Action::TakeSnapshot
+        | Action::Mark
         | Action::Hold { .. }
         | Action::Release
         | Action::Configure

@@ -44,7 +44,10 @@ impl Act<'_> {
                 self.stop_hard(None)?;
             }
             // These are whole or not there; nothing of them can be partial on this host.
-            Step::DefineMark
+            Step::TemplateFetch
+            | Step::FirewallSet
+            | Step::SnapshotTake
+            | Step::DefineMark
             | Step::CloneHold
             | Step::CloneRelease
             | Step::ConfigureSet
