@@ -305,13 +305,9 @@ impl Engine {
         Some(match &slot.phase {
             Phase::Over => Stand::Stuck(life.standing.clone()),
             Phase::Resting => self.blocker(life).or_else(|| self.held_for(ctid)).map_or(Stand::UnderWay, Stand::Blocked),
-            Phase::Idle
-            | Phase::Beginning(_)
-            | Phase::Acting
-            | Phase::Settling
-            | Phase::Looking
-            | Phase::Recording
-            | Phase::Pausing => Stand::UnderWay,
+            Phase::Idle | Phase::Beginning(_) | Phase::Acting | Phase::Settling | Phase::Looking | Phase::Recording | Phase::Pausing => {
+                Stand::UnderWay
+            }
         })
     }
 

@@ -64,7 +64,7 @@ enum ActionDocument {
         source: Ctid,
         #[serde(with = "written")]
         incarnation: Incarnation,
-        /// Left out where the source is down, which is all that was known before 0.2.
+        /// Left out where the source is down, which is all that schema 1 knows.
         #[serde(with = "written", default, skip_serializing_if = "is_default")]
         from: CopyFrom,
     },
@@ -72,7 +72,7 @@ enum ActionDocument {
     Hold {
         #[serde(with = "written")]
         init: Option<Init>,
-        /// Left out where it is stopped, which is all that was known before 0.2.
+        /// Left out where it is stopped, which is all that schema 1 knows.
         #[serde(with = "written", default, skip_serializing_if = "is_default")]
         by: HoldBy,
     },

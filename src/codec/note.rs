@@ -43,7 +43,7 @@ struct DeclarationDocument {
     spec: Arc<Spec>,
     #[serde(with = "written")]
     template: Option<Digest>,
-    /// Left out where it is the common one, which is all that was known before 0.2.
+    /// Left out where it is the common one, which is all that schema 1 knows.
     #[serde(with = "written", default, skip_serializing_if = "is_default")]
     repertoire: Repertoire,
     #[serde(with = "written")]

@@ -84,7 +84,7 @@ struct OutputDocument {
     bytes_written: u64,
 }
 
-/// As its document, but for a source that is held down: that is the word `held` alone, which is all that was known before 0.2.
+/// As its document, but for a source that is held down: that is the word `held` alone, which is all that schema 1 knows.
 impl Written for Evidence {
     fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {

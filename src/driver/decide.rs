@@ -135,7 +135,7 @@ pub fn decide(site: &Site, ctid: Ctid, ask: &Ask) -> Result<Decided, DecideError
     if look(site)?.is_none() {
         return Err(RunError::NoJournal { path: site.journal.clone() }.into());
     }
-    let mut writer = open(site)?;
+    let mut writer = open(site, &mut |_| {})?;
     let account = Account::of(writer.replay(None).map_err(RunError::from)?);
     let life = match account.lives.into_iter().find(|(known, _)| *known == ctid) {
         None => return Err(RunError::UnknownContainers { ctids: vec![ctid] }.into()),

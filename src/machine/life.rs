@@ -305,6 +305,11 @@ impl Life {
         {
             return Err(order(format!("entry {} shows for {} what another step brings", recorded.seq(), outcome.step)));
         }
+        if let StepResult::Done(Evidence::Held { by }) = &outcome.result
+            && self.held != Some(*by)
+        {
+            return Err(order(format!("entry {} shows a hold by {}, which is not the one that was begun", recorded.seq(), by.name())));
+        }
         self.run = outcome.run;
         self.proofs.take(recorded);
         self.count(outcome);

@@ -39,7 +39,7 @@ impl Repertoire {
     pub fn sets_firewall(self, spec: &Spec) -> bool {
         match self {
             Self::Common => false,
-            Self::Proxmox => wants_firewall(spec),
+            Self::Proxmox => spec.host_options.firewall.is_some(),
         }
     }
 
@@ -50,10 +50,6 @@ impl Repertoire {
             Self::Proxmox => spec.host_options.snapshot_before_volumes,
         }
     }
-}
-
-fn wants_firewall(_: &Spec) -> bool {
-    false
 }
 
 /// The steps that lead into `state` from its neighbour below, in order. Empty for `Declared`, and for a transition for

@@ -110,7 +110,9 @@ impl Act<'_> {
             | Action::TakeSnapshot
             | Action::Hold { by: HoldBy::Snapshot, .. }
             | Action::Clone { from: CopyFrom::Snapshot, .. } => Err(Box::new(StepResult::Absent)),
-            Action::Clone { source, incarnation, from: CopyFrom::Current } => self.probe_define().and_then(|_| self.cloned(*source, *incarnation)),
+            Action::Clone { source, incarnation, from: CopyFrom::Current } => {
+                self.probe_define().and_then(|_| self.cloned(*source, *incarnation))
+            }
             Action::Destroy => {
                 let owned = self.check_mark().is_ok();
                 let left = [self.host.layout.gone(*ctid, *incarnation), self.host.layout.staging(*ctid, *incarnation)];
