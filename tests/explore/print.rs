@@ -82,9 +82,9 @@ fn print_life(text: &mut String, ctid: Ctid, life: &Life, host: &Host) {
     let own = host.place(ctid).guest.as_ref().map(|guest| guest.incarnation.map(|incarnation| incarnation == life.incarnation()));
     let finalized = life.proofs().finalization().is_some();
     let init = life.init().map(|init| same_init(init, host, ctid));
-    let (state, held, ended, sources) = (life.state(), life.is_held(), life.is_ended(), life.sources().len());
+    let (state, held, ended, sources) = (life.state(), life.held(), life.is_ended(), life.sources().len());
     let remark = life.is_remark_asked();
-    writeln!(text, "{ctid} {state} {standing} {held} {remark} {ended} own {own:?} map {finalized} init {init:?} {sources}")
+    writeln!(text, "{ctid} {state} {standing} {held:?} {remark} {ended} own {own:?} map {finalized} init {init:?} {sources}")
         .expect("memory");
     for (step, record) in life.records() {
         print_record(text, life.state(), step, record);
