@@ -344,6 +344,10 @@ fn successes() -> Vec<Outcome> {
         done("define.clone", Evidence::Cloned { source: ctid(100), incarnation: incarnation(), shared_mounts: 0 }, State::Declared),
         done("define.mark", Evidence::Marked, State::Defined),
         done("clone.hold", Evidence::Held { by: HoldBy::Stop }, State::Volumed),
+        done("template.fetch", Evidence::Fetched, State::Declared),
+        done("firewall.set", Evidence::FirewallSet, State::Configured),
+        done("snapshot.take", Evidence::Snapshot { name: "before-volumes".to_owned() }, State::Finalized),
+        done("clone.hold", Evidence::Held { by: HoldBy::Snapshot }, State::Done),
         done("clone.release", Evidence::Released, State::Volumed),
         done("configure.set", Evidence::Configured { unenforced: vec!["disk_gb on a directory".to_owned()] }, State::Configured),
         done("finalize.start", Evidence::Started { init: init(), idmap: idmap() }, State::Configured),
@@ -418,6 +422,7 @@ pub(in crate::codec::tests) fn notes() -> Vec<Fact> {
         (Topic::Decided(Decision::Skip { step: step() }), State::Featured),
         (Topic::Decided(Decision::Remark), State::Declared),
         (Topic::Forgotten { seen: "no directory".to_owned() }, State::Declared),
+        (Topic::Decided(Decision::NewBudget { step: Some(parsed("snapshot.take")) }), State::Finalized),
     ];
     let note = |(topic, state)| Note {
         run: run(),
