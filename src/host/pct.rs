@@ -12,6 +12,7 @@ mod configure;
 mod define;
 mod destroy;
 mod edit;
+mod fetch;
 pub mod firewall;
 pub mod ha;
 mod layout;
@@ -42,7 +43,9 @@ use phoenix_journal::{JournalId, Recorded};
 use crate::ids::{Ctid, HostKind, IdMap, Now};
 use crate::machine::{Evidence, Report};
 use crate::manifest::Spec;
-use crate::plan::{Action, Doubt, Effect, Intent, Mark, Observation, Traces};
+use crate::plan::{
+    Action, Doubt, Effect, HoldBy, Intent, Mark, Observation, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES, Traces,
+};
 use crate::shim::{JobResult, ShimBinary};
 
 use super::local::act::{Act, Taken, drift};
@@ -204,7 +207,9 @@ impl Backend for Pct {
 
     fn needs_a_shim(&self, intent: &Intent) -> bool {
         match &intent.action {
-            Action::Create { .. }
+            Action::FetchTemplate
+            | Action::TakeSnapshot
+            | Action::Create { .. }
             | Action::Clone { .. }
             | Action::Hold { .. }
             | Action::Start { .. }
@@ -217,6 +222,7 @@ impl Backend for Pct {
             Action::Mark
             | Action::Release
             | Action::Configure
+            | Action::SetFirewall
             | Action::ReadIdmap { .. }
             | Action::Prepare { .. }
             | Action::Attach { .. }
@@ -247,9 +253,15 @@ impl Backend for Pct {
     fn take(act: &Act<'_, Self>) -> Taken {
         match &act.intent().action {
             Action::Create { template } => act.create(*template),
-            Action::Clone { source, incarnation } => act.clone_from(*source, *incarnation, false),
+            Action::Clone { source, incarnation, from } => act.clone_from(*source, *incarnation, *from),
             Action::Mark => act.mark(),
-            Action::Hold { init } => act.stop(init.as_ref()).map(|()| Evidence::Held),
+            Action::Hold { init, by: by @ HoldBy::Stop } => act.stop(init.as_ref()).map(|()| Evidence::Held { by: *by }),
+            Action::Hold { init: _, by: by @ HoldBy::Snapshot } => {
+                act.snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by })
+            }
+            Action::FetchTemplate => act.fetch_template(),
+            Action::SetFirewall => act.set_firewall(),
+            Action::TakeSnapshot => act.snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| act.snapshot_taken()),
             Action::Release => act.release(),
             Action::Configure => act.configure(),
             Action::Start { purpose: _, idmap, sources } => act.start(idmap, sources),

@@ -11,9 +11,8 @@ use crate::host::local::act::{Act, Taken, at, chain, drift, failed, judge_mark, 
 use crate::ids::{Ctid, Incarnation};
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::manifest::{Origin, Template};
-use crate::plan::{Mark, Reason};
+use crate::plan::{CopyFrom, Mark, Reason, SNAPSHOT_FOR_CLONES};
 
-use super::config::Config;
 use super::config::values::MountSource;
 use super::leftover::Leftover;
 use super::wanted::Wanted;
@@ -29,7 +28,7 @@ pub(super) enum AtPlace {
     /// Nothing.
     Nothing,
     /// A whole container with our mark.
-    Ours(Box<Config>),
+    Ours,
     /// A container that is not whole, made by this very intent.
     HalfMade(Leftover),
 }
@@ -37,28 +36,28 @@ pub(super) enum AtPlace {
 impl Act<'_, Pct> {
     pub(super) fn create(&self, template: Option<Digest>) -> Taken {
         match self.at_place("vzcreate", self.intent().ctid)? {
-            AtPlace::Ours(_) => return Ok(Evidence::Created { left_out: 0 }),
+            AtPlace::Ours => return Ok(Evidence::Created { left_out: 0 }),
             AtPlace::HalfMade(left) => return Err(partial(&left)),
             AtPlace::Nothing => {}
         }
         let said = self.pct(self.creation(&self.template(template)?))?;
         match self.at_place("vzcreate", self.intent().ctid)? {
-            AtPlace::Ours(_) => Ok(Evidence::Created { left_out: 0 }),
+            AtPlace::Ours => Ok(Evidence::Created { left_out: 0 }),
             AtPlace::HalfMade(left) => Err(partial(&left)),
             AtPlace::Nothing => Err(self.refused(&said, "the container was not created")),
         }
     }
 
-    pub(super) fn clone_from(&self, source: Ctid, incarnation: Incarnation, live: bool) -> Taken {
+    pub(super) fn clone_from(&self, source: Ctid, incarnation: Incarnation, from: CopyFrom) -> Taken {
         match self.at_place("vzclone", source)? {
-            AtPlace::Ours(_) => return self.shed(source, incarnation),
+            AtPlace::Ours => return self.shed(source, incarnation),
             AtPlace::HalfMade(left) => return Err(partial(&left)),
             AtPlace::Nothing => {}
         }
-        self.check_source(source, incarnation, live)?;
-        let said = self.pct(self.cloning(source, live))?;
+        self.check_source(source, incarnation, from)?;
+        let said = self.pct(self.cloning(source, from))?;
         match self.at_place("vzclone", source)? {
-            AtPlace::Ours(_) => self.shed(source, incarnation),
+            AtPlace::Ours => self.shed(source, incarnation),
             AtPlace::HalfMade(left) => Err(partial(&left)),
             AtPlace::Nothing => Err(self.refused(&said, "the container was not cloned")),
         }
@@ -92,7 +91,7 @@ impl Act<'_, Pct> {
         match (found, config.main().lock()) {
             (Some(found), None) if ours => {
                 judge_mark(&self.effect.mark, Some(&found))?;
-                if config.main().value("rootfs").is_none() { Ok(AtPlace::HalfMade(left)) } else { Ok(AtPlace::Ours(Box::new(config))) }
+                if config.main().value("rootfs").is_none() { Ok(AtPlace::HalfMade(left)) } else { Ok(AtPlace::Ours) }
             }
             (Some(_), Some("create")) if ours => Ok(AtPlace::HalfMade(left)),
             // Locked for something else, after it was made.
@@ -170,15 +169,15 @@ impl Act<'_, Pct> {
     }
 
     /// The words of `pct clone`. Always in full: a linked clone rests on its source.
-    fn cloning(&self, source: Ctid, live: bool) -> Vec<String> {
+    fn cloning(&self, source: Ctid, from: CopyFrom) -> Vec<String> {
         let spec = &self.effect.spec;
         let mut words: Vec<String> = ["clone".to_owned(), source.to_string(), self.intent().ctid.to_string()].into();
         let mut add = |name: &str, value: &str| words.extend([format!("--{name}"), value.to_owned()]);
         add("full", "1");
         add("hostname", spec.hostname.as_str());
         add("description", mark::with_mark("", &self.effect.mark).trim_end());
-        if live {
-            add("snapname", super::snapshot::FOR_CLONES);
+        if from == CopyFrom::Snapshot {
+            add("snapname", SNAPSHOT_FOR_CLONES);
         }
         if let Some(storage) = &spec.host_options.storage {
             add("storage", storage);
@@ -214,7 +213,7 @@ impl Act<'_, Pct> {
     }
 
     /// A clone source is ours, held, not locked, and has the map that the clone is to have: its files carry mapped ids.
-    fn check_source(&self, source: Ctid, incarnation: Incarnation, live: bool) -> Taken<()> {
+    fn check_source(&self, source: Ctid, incarnation: Incarnation, from: CopyFrom) -> Taken<()> {
         let Some(config) = self.config_of(source)? else {
             return Err(failed(FailureClass::Permanent, format!("container {source}, which is to be copied, is not there")));
         };
@@ -222,7 +221,7 @@ impl Act<'_, Pct> {
         if let Some(lock) = config.main().lock() {
             return Err(self.locked(lock));
         }
-        if live {
+        if from == CopyFrom::Snapshot {
             self.check_snapshot_of(&config, source)?;
         } else if !self.up_of(source)?.is_down() {
             return Err(failed(FailureClass::Transient, format!("container {source} is up and cannot be copied")));

@@ -83,7 +83,7 @@ fn pause(time: Duration) -> io::Result<()> {
 
 /// Puts a file in place of the old one. Its name until then is one that Proxmox gives as well: the cluster's file system takes
 /// no others beside a configuration.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".tmp.{}", std::process::id()));
     let temporary = Path::new(&name);

@@ -11,11 +11,11 @@ use crate::host::local::act::{Act, Taken, failed, io_failed};
 use crate::ids::Step;
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::manifest::Origin;
+use crate::plan::{SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
 use crate::shim::Kept;
 
 use super::Pct;
 use super::leftover::Leftover;
-use super::snapshot::FOR_CLONES;
 
 impl Act<'_, Pct> {
     pub(super) fn repair(&self, leftover: &str) -> Taken {
@@ -25,7 +25,8 @@ impl Act<'_, Pct> {
                 self.clear_away(leftover)?;
                 self.unlock_source(leftover)?;
             }
-            Step::CloneHold | Step::CloneRelease => self.repair_snapshot(FOR_CLONES)?,
+            Step::CloneHold | Step::CloneRelease => self.repair_snapshot(SNAPSHOT_FOR_CLONES)?,
+            Step::SnapshotTake => self.repair_snapshot(SNAPSHOT_BEFORE_VOLUMES)?,
             Step::DownDestroy => {
                 self.clear_away(leftover)?;
                 self.finish_destroying()?;
@@ -35,8 +36,10 @@ impl Act<'_, Pct> {
                 self.stop_hard(None)?;
             }
             // These are whole or not there.
-            Step::DefineMark
+            Step::TemplateFetch
+            | Step::DefineMark
             | Step::ConfigureSet
+            | Step::FirewallSet
             | Step::FinalizeIdmap
             | Step::FinalizeStop
             | Step::VolumePrepare(_)
@@ -122,11 +125,14 @@ impl Act<'_, Pct> {
                 let locked = self.locked_source(*source)?.is_some_and(|(_, found)| Leftover::source_in(leftover) == Some(&found));
                 Ok(self.leftover()?.is_empty() && !locked)
             }
-            Step::CloneHold | Step::CloneRelease => self.is_repaired(FOR_CLONES),
+            Step::CloneHold | Step::CloneRelease => self.is_repaired(SNAPSHOT_FOR_CLONES),
+            Step::SnapshotTake => self.is_repaired(SNAPSHOT_BEFORE_VOLUMES),
             Step::DownDestroy => Ok(self.left_of_destroyed().is_ok()),
             Step::FinalizeStart | Step::RunStart => Ok(self.up()?.is_down()),
-            Step::DefineMark
+            Step::TemplateFetch
+            | Step::DefineMark
             | Step::ConfigureSet
+            | Step::FirewallSet
             | Step::FinalizeIdmap
             | Step::FinalizeStop
             | Step::VolumePrepare(_)

@@ -2,7 +2,7 @@
 use crate::host::local::act::{Act, Taken};
 use crate::host::local::settle::{done_if, or_absent};
 use crate::machine::{Evidence, StepResult};
-use crate::plan::{Action, Intent, Reason};
+use crate::plan::{Action, HoldBy, Intent, Reason, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
 use crate::shim::JobResult;
 
 use super::Pct;
@@ -14,6 +14,9 @@ pub(super) fn tasks(intent: &Intent) -> Vec<String> {
     let of = |kinds: &[&str], ctid: crate::ids::Ctid| kinds.iter().map(|kind| format!("{kind}:{ctid}:")).collect();
     match &intent.action {
         Action::Create { .. } => of(&["vzcreate"], ctid),
+        Action::TakeSnapshot => of(&["vzsnapshot"], ctid),
+        // A download is about no container.
+        Action::FetchTemplate => vec!["download:".to_owned()],
         // The id of a clone's task is its source's.
         Action::Clone { source, .. } => of(&["vzclone"], *source),
         Action::Hold { .. } | Action::Stop { .. } => of(&["vzstop", "vzshutdown", "vzsnapshot"], ctid),
@@ -22,6 +25,7 @@ pub(super) fn tasks(intent: &Intent) -> Vec<String> {
         Action::Destroy => of(&["vzdestroy"], ctid),
         Action::Repair { .. } => of(&["vzdestroy", "vzdelsnapshot", "imgdel"], ctid),
         Action::Mark
+        | Action::SetFirewall
         | Action::Start { .. }
         | Action::ReadIdmap { .. }
         | Action::Prepare { .. }
@@ -39,16 +43,17 @@ impl Act<'_, Pct> {
     pub(super) fn probe(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
             Action::Create { .. } => match self.at_place("vzcreate", self.intent().ctid)? {
-                AtPlace::Ours(_) => Ok(Evidence::Created { left_out: 0 }),
+                AtPlace::Ours => Ok(Evidence::Created { left_out: 0 }),
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
             },
-            Action::Clone { source, incarnation } => match self.at_place("vzclone", *source)? {
-                AtPlace::Ours(_) => or_absent(self.cloned(*source, *incarnation)),
+            Action::Clone { source, incarnation, from: _ } => match self.at_place("vzclone", *source)? {
+                AtPlace::Ours => or_absent(self.cloned(*source, *incarnation)),
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
             },
             Action::Destroy => self.probe_destroyed(),
+            Action::FetchTemplate => or_absent(self.fetched()),
             Action::Prepare { volume, idmap } => self.probe_prepared(volume, idmap),
             Action::Repair { leftover } => done_if(self.probe_repair(leftover)?, Evidence::Repaired),
             Action::Mark => match self.check_mark() {
@@ -58,6 +63,8 @@ impl Act<'_, Pct> {
             Action::Hold { .. }
             | Action::Release
             | Action::Configure
+            | Action::SetFirewall
+            | Action::TakeSnapshot
             | Action::Start { .. }
             | Action::ReadIdmap { .. }
             | Action::Stop { .. }
@@ -76,7 +83,12 @@ impl Act<'_, Pct> {
     /// The verdict on a step of a container that is there and ours.
     fn probe_marked(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
-            Action::Hold { .. } => done_if(self.up()?.is_down(), Evidence::Held),
+            Action::Hold { init: _, by: by @ HoldBy::Stop } => done_if(self.up()?.is_down(), Evidence::Held { by: *by }),
+            Action::Hold { init: _, by: by @ HoldBy::Snapshot } => {
+                self.probe_snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by })
+            }
+            Action::TakeSnapshot => self.probe_snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| self.snapshot_taken()),
+            Action::SetFirewall => or_absent(self.firewall_set()),
             Action::Stop { .. } => done_if(self.up()?.is_down(), Evidence::Stopped),
             Action::Release => self.probe_released(),
             Action::Configure => or_absent(self.configured()),
@@ -91,7 +103,8 @@ impl Act<'_, Pct> {
             Action::RunScript { init } => self.probe_script(init, result),
             Action::AskHealth { init } => self.probe_health(init, result),
             Action::SetAutostart => or_absent(self.autostart_set()),
-            Action::Create { .. }
+            Action::FetchTemplate
+            | Action::Create { .. }
             | Action::Clone { .. }
             | Action::Mark
             | Action::Prepare { .. }

@@ -4,7 +4,9 @@
 //! asks for one (`engine`), and which storages can take one (`storage`).
 
 use crate::host::local::act::{Act, Taken, failed};
+use crate::ids::Ctid;
 use crate::machine::{Evidence, FailureClass, StepResult};
+use crate::plan::{SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
 
 use super::Pct;
 use super::config::Config;
@@ -20,8 +22,6 @@ pub(super) enum Found {
     Half,
 }
 
-/// The name of the snapshot that a clone source is held by.
-pub(super) const FOR_CLONES: &str = "phoenix-clone";
 /// The locks that a cut-off snapshot, or its deletion, leaves.
 const LOCKS: [&str; 2] = ["snapshot", "snapshot-delete"];
 
@@ -43,13 +43,18 @@ impl Act<'_, Pct> {
         }
     }
 
+    /// What `snapshot.take` leaves as evidence.
+    pub(super) fn snapshot_taken(&self) -> Evidence {
+        Evidence::Snapshot { name: SNAPSHOT_BEFORE_VOLUMES.to_owned() }
+    }
+
     /// Deletes the snapshot that the source was held by, if it was.
     pub(super) fn release(&self) -> Taken {
         self.check_mark()?;
-        if found(&self.config()?, FOR_CLONES) == Found::No {
+        if found(&self.config()?, SNAPSHOT_FOR_CLONES) == Found::No {
             return Ok(Evidence::Released);
         }
-        self.delete_snapshot(FOR_CLONES, &[])?;
+        self.delete_snapshot(SNAPSHOT_FOR_CLONES, &[])?;
         Ok(Evidence::Released)
     }
 
@@ -87,7 +92,7 @@ impl Act<'_, Pct> {
         self.unlock_of(self.intent().ctid)
     }
 
-    pub(super) fn unlock_of(&self, ctid: crate::ids::Ctid) -> Taken<()> {
+    pub(super) fn unlock_of(&self, ctid: Ctid) -> Taken<()> {
         if let Some((pid, title)) = super::child::worker_of(ctid) {
             return Err(self.waits_for(pid, title));
         }
@@ -113,10 +118,10 @@ impl Act<'_, Pct> {
     pub(super) fn probe_released(&self) -> Taken {
         let config = self.config()?;
         let locked = config.main().lock().is_some_and(|lock| LOCKS.contains(&lock));
-        match found(&config, FOR_CLONES) {
+        match found(&config, SNAPSHOT_FOR_CLONES) {
             Found::No if !locked => Ok(Evidence::Released),
             Found::Whole if !locked => Err(Box::new(StepResult::Absent)),
-            Found::Whole | Found::Half | Found::No => Err(self.half(FOR_CLONES)),
+            Found::Whole | Found::Half | Found::No => Err(self.half(SNAPSHOT_FOR_CLONES)),
         }
     }
 
@@ -133,11 +138,11 @@ impl Act<'_, Pct> {
     }
 
     /// A clone source that is to go on running is copied from this.
-    pub(super) fn check_snapshot_of(&self, config: &Config, source: crate::ids::Ctid) -> Taken<()> {
-        if found(config, FOR_CLONES) == Found::Whole {
+    pub(super) fn check_snapshot_of(&self, config: &Config, source: Ctid) -> Taken<()> {
+        if found(config, SNAPSHOT_FOR_CLONES) == Found::Whole {
             return Ok(());
         }
-        Err(failed(FailureClass::Transient, format!("container {source} has no snapshot {FOR_CLONES} to be copied from")))
+        Err(failed(FailureClass::Transient, format!("container {source} has no snapshot {SNAPSHOT_FOR_CLONES} to be copied from")))
     }
 }
 
@@ -159,8 +164,8 @@ mod tests {
         let config = |text: &str| Config::parse(text).expect("a configuration");
         let whole = config("hostname: a\n\n[phoenix-clone]\nsnaptime: 1\n");
         let half = config("hostname: a\nlock: snapshot\n\n[phoenix-clone]\nsnapstate: prepare\nsnaptime: 1\n");
-        assert_eq!(found(&whole, FOR_CLONES), Found::Whole);
-        assert_eq!(found(&half, FOR_CLONES), Found::Half);
+        assert_eq!(found(&whole, SNAPSHOT_FOR_CLONES), Found::Whole);
+        assert_eq!(found(&half, SNAPSHOT_FOR_CLONES), Found::Half);
         assert_eq!(found(&whole, "before-volumes"), Found::No);
     }
 }
