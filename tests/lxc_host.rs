@@ -5,6 +5,8 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
 #![expect(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
+#[path = "fleets/hands.rs"]
+mod hands;
 #[path = "fleets/recorded.rs"]
 mod recorded;
 #[path = "lxc_host/settle.rs"]
@@ -15,7 +17,7 @@ mod world;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use phoenix::host::{Host, HostError};
+use phoenix::host::HostError;
 use phoenix::ids::{IdMap, Step};
 use phoenix::machine::{Evidence, FailureClass, StepResult};
 use phoenix::manifest::{EnvValue, HealthCheck, Origin, Ownership, ReadyProbe};

@@ -14,8 +14,8 @@ pub(super) mod monitor;
 pub(super) mod proc;
 mod ready;
 mod script;
-pub(super) mod template;
 pub(super) mod settle;
+pub(super) mod template;
 pub(super) mod traces;
 mod volume;
 

@@ -43,9 +43,7 @@ use phoenix_journal::{JournalId, Recorded};
 use crate::ids::{Ctid, HostKind, IdMap, Now};
 use crate::machine::{Evidence, Report};
 use crate::manifest::Spec;
-use crate::plan::{
-    Action, Doubt, Effect, HoldBy, Intent, Mark, Observation, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES, Traces,
-};
+use crate::plan::{Action, Doubt, Effect, HoldBy, Intent, Mark, Observation, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES, Traces};
 use crate::shim::{JobResult, ShimBinary};
 
 use super::local::act::{Act, Taken, drift};
@@ -256,9 +254,7 @@ impl Backend for Pct {
             Action::Clone { source, incarnation, from } => act.clone_from(*source, *incarnation, *from),
             Action::Mark => act.mark(),
             Action::Hold { init, by: by @ HoldBy::Stop } => act.stop(init.as_ref()).map(|()| Evidence::Held { by: *by }),
-            Action::Hold { init: _, by: by @ HoldBy::Snapshot } => {
-                act.snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by })
-            }
+            Action::Hold { init: _, by: by @ HoldBy::Snapshot } => act.snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by }),
             Action::FetchTemplate => act.fetch_template(),
             Action::SetFirewall => act.set_firewall(),
             Action::TakeSnapshot => act.snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| act.snapshot_taken()),

@@ -79,7 +79,8 @@ impl Act<'_, Pct> {
         let said = self.pct(words)?;
         self.check_mark()?;
         let found = wanted::effective(&self.config()?);
-        let left = change.set.keys().find(|key| !found.contains_key(*key)).or_else(|| change.delete.iter().find(|key| found.contains_key(*key)));
+        let left =
+            change.set.keys().find(|key| !found.contains_key(*key)).or_else(|| change.delete.iter().find(|key| found.contains_key(*key)));
         match left {
             Some(key) => Err(self.refused(&said, &format!("`pct set` did not change {key}"))),
             None if said.result.ending.is_success() => Ok(()),

@@ -15,10 +15,10 @@ use crate::host::local::durable;
 use crate::ids::Ctid;
 use crate::plan::{Effect, Intent};
 
-use super::config::{CONFIG_BYTES_MAX, Config};
-use super::tasks::{self, Upid};
-use super::storage::Storage;
 use super::Pct;
+use super::config::{CONFIG_BYTES_MAX, Config};
+use super::storage::Storage;
+use super::tasks::{self, Upid};
 
 /// What lies there of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use crate::host::local::act::{Act, Taken, failed, io_failed};
 use crate::host::local::Backend;
+use crate::host::local::act::{Act, Taken, failed, io_failed};
 use crate::host::local::life::Up;
 use crate::ids::{Ctid, IdMap, Step};
 use crate::machine::{FailureClass, StepResult};

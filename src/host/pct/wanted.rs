@@ -168,7 +168,8 @@ pub(super) fn growth(disk_gb: Option<u32>, found: Option<Size>) -> Option<u32> {
 }
 
 fn is_own(key: &str) -> bool {
-    let numbered = |stem: &str| key.strip_prefix(stem).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
+    let numbered =
+        |stem: &str| key.strip_prefix(stem).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
     OWN_KEYS.contains(&key) || numbered("net") || numbered("dev")
 }
 
