@@ -47,6 +47,7 @@ pub(super) fn host_options(context: &Context<'_>, table: &ContainerTable) -> Opt
         lxc_features,
         fetch_template: table.fetch_template.or(&defaults.fetch_template).value_or(false)?,
         snapshot_before_volumes: table.snapshot_before_volumes.or(&defaults.snapshot_before_volumes).value_or(false)?,
+        ..HostOptions::default()
     })
 }
 
