@@ -7,6 +7,7 @@
 mod local;
 pub mod lxc;
 mod ownership;
+pub mod pct;
 pub mod sim;
 
 use std::any::Any;
