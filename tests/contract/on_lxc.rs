@@ -100,7 +100,8 @@ impl Site for OnLxc {
         for name in ["lxc", "srv"] {
             tree(&self.0.path(name), name, &mut found);
         }
-        found.into_iter().map(|(name, what)| format!("{name}: {what}\n")).collect()
+        let lines: Vec<String> = found.into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
+        lines.join("\n")
     }
 
     fn left_of(&self, ctid: Ctid) -> Vec<String> {

@@ -19,6 +19,7 @@ const HELD: Duration = Duration::from_secs(1_000_000);
 
 struct OnSim(Sim);
 
+#[expect(clippy::unnecessary_wraps, reason = "other hosts may not be there")]
 pub(crate) fn site() -> Option<Box<dyn Site>> {
     Some(Box::new(OnSim(Sim::new(World::new(WorldOptions::seeded(11)), Flow::Still))))
 }

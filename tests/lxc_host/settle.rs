@@ -6,7 +6,6 @@
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
-use phoenix::host::Host;
 use phoenix::ids::{Ctid, Step};
 use phoenix::machine::{Evidence, FailureClass, StepResult, WaitKind};
 use phoenix::manifest::{HealthCheck, Origin, Spec};

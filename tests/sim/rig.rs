@@ -175,7 +175,7 @@ impl Rig {
         };
         self.verdicts.insert(report.result.name());
         match report.result {
-            StepResult::Done(evidence) => self.learn(ctid, step, evidence),
+            StepResult::Done(evidence) => self.learn(ctid, step, &evidence),
             StepResult::Absent | StepResult::Interrupted => {
                 self.past.insert((ctid, step), Reason::Interrupted);
             }
@@ -246,14 +246,14 @@ impl Rig {
         let effect = self.effect(ctid, step.clone().id(), None);
         let Ok(report) = self.carry_out(&effect) else { unreachable!("nothing cuts this run") };
         if let StepResult::Done(evidence) = &report.result {
-            self.learn(ctid, step, evidence.clone());
+            self.learn(ctid, step, evidence);
         }
         report
     }
 
-    pub(crate) fn learn(&mut self, ctid: Ctid, step: Step, evidence: Evidence) {
-        self.learned.learn(ctid, &evidence);
-        if evidence == Evidence::Held {
+    fn learn(&mut self, ctid: Ctid, step: Step, evidence: &Evidence) {
+        self.learned.learn(ctid, evidence);
+        if *evidence == Evidence::Held {
             self.done.remove(&(ctid, Step::CloneRelease));
             self.lose_init(ctid);
         }
