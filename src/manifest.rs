@@ -11,6 +11,7 @@ mod files;
 mod json;
 mod period;
 mod problem;
+mod proxmox;
 mod read;
 mod schema;
 mod source;
