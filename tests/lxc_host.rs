@@ -23,7 +23,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use phoenix::ids::{IdMap, Step};
 use phoenix::machine::{Evidence, FailureClass, StepResult};
 use phoenix::manifest::{Origin, Ownership};
-use phoenix::plan::{Action, StartPurpose};
+use phoenix::plan::{Action, CopyFrom, HoldBy, StartPurpose};
 
 use fleets::ctid;
 use hands::mark;
@@ -94,8 +94,9 @@ fn a_clone_brings_nothing_of_its_source_but_the_files() {
     let init = world.started(&source);
     let (result, _) = world.script(&source, &init, "#!/bin/sh\nmkdir -p /data; echo x >/data/file; echo id >/etc/machine-id\n");
     assert!(matches!(result, StepResult::Done(_)), "{result:?}");
-    world.done(&source, Step::CloneHold, Action::Hold { init: Some(init) });
-    world.done(&copy, Step::DefineClone, Action::Clone { source: source.ctid, incarnation: hands::incarnation(source.ctid) });
+    world.done(&source, Step::CloneHold, Action::Hold { init: Some(init), by: HoldBy::Stop });
+    let incarnation = hands::incarnation(source.ctid);
+    world.done(&copy, Step::DefineClone, Action::Clone { source: source.ctid, incarnation, from: CopyFrom::Current });
     let rootfs = world.container(copy.ctid).join("rootfs");
     assert_eq!(std::fs::metadata(rootfs.join("data/file")).expect("copied").uid(), HOST_ROOT);
     assert!(!rootfs.join("var/lib/phoenix").exists(), "the source's notes stay with the source");

@@ -25,7 +25,7 @@ pub(crate) fn a_clone_brings_its_files_and_none_of_marks_mounts_and_autostart(ri
     assert_eq!((kept.mark, kept.config.map(|config| config.autostart)), (Some(mark(source.ctid)), Some(true)));
     rig.done(&source, &Step::CloneRelease);
     rig.done(&source, &Step::RunStart);
-    let rest = super::rig::steps_up_to(State::Running, &copy);
+    let rest = rig.steps_up_to(State::Running, &copy);
     rig.through(&copy, &rest[1..]);
     assert_eq!(
         rig.seen(copy.ctid).and_then(|seen| seen.config).and_then(|config| config.hostname).as_deref(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use phoenix::ids::{State, Step};
 use phoenix::machine::{Evidence, FailureClass, Report, StepResult, WaitKind};
 use phoenix::manifest::{EnvValue, ReadyProbe, Spec};
-use phoenix::plan::{Trail, steps_into};
+use phoenix::plan::Trail;
 
 use super::fleets::{self, script_of};
 use super::hands::mark;
@@ -82,7 +82,7 @@ pub(crate) fn a_scripts_environment_is_the_manifests_and_nothing_else(rig: &mut 
 pub(crate) fn a_result_that_was_left_is_what_a_probe_says(rig: &mut Rig) {
     let spec = rig.full(0);
     rig.bring(&spec, State::Running);
-    let scripts = [steps_into(State::Featured, &spec), vec![Step::ApplicationRun]].concat();
+    let scripts = [rig.steps_into(State::Featured, &spec), vec![Step::ApplicationRun]].concat();
     for step in scripts {
         let effect = rig.effect(&spec, &step);
         let seq = rig.hands.next_seq();
@@ -180,7 +180,7 @@ pub(crate) fn traces_tell_which_scripts_have_run(rig: &mut Rig) {
     rig.bring(&spec, State::Running);
     let traces = |rig: &Rig| rig.again().traces(&spec, &mark(spec.ctid)).expect("traces");
     assert_eq!((traces(rig).scripts, traces(rig).unlike), (Vec::new(), None));
-    let steps = [steps_into(State::Featured, &spec), vec![Step::ApplicationRun]].concat();
+    let steps = [rig.steps_into(State::Featured, &spec), vec![Step::ApplicationRun]].concat();
     rig.through(&spec, &steps);
     let before = rig.print();
     let scripts = traces(rig).scripts;

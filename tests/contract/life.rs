@@ -7,12 +7,12 @@ use phoenix::plan::{Action, StartPurpose};
 
 use super::fleets::cloned;
 use super::hands::incarnation;
-use super::rig::{Rig, check_same, class_of, evidence_of, steps_up_to, whole_life};
+use super::rig::{Rig, check_same, class_of, evidence_of};
 use super::site::Meddling;
 
 pub(crate) fn every_step_carried_out_twice_and_then_probed_is_done(rig: &mut Rig) {
     let spec = rig.full(0);
-    for step in whole_life(&spec) {
+    for step in rig.whole_life(&spec) {
         twice(rig, &spec, &step);
     }
     let source = rig.spec(1);
@@ -44,7 +44,7 @@ fn twice(rig: &mut Rig, spec: &Spec, step: &Step) {
 
 pub(crate) fn a_step_that_was_not_carried_out_is_absent_and_asking_changes_nothing(rig: &mut Rig) {
     let spec = rig.full(0);
-    for step in whole_life(&spec) {
+    for step in rig.whole_life(&spec) {
         let before = rig.print();
         let verdict = rig.settle(&spec, &step);
         check_same(&rig.print(), &before, &format!("{step:?} asked about"));
@@ -110,7 +110,7 @@ pub(crate) fn what_rests_on_an_init_is_lost_with_it(rig: &mut Rig) {
 pub(crate) fn autostart_is_off_until_it_is_set(rig: &mut Rig) {
     let spec = rig.full(0);
     let enabled = |rig: &Rig| rig.seen(spec.ctid).and_then(|seen| seen.config).is_some_and(|config| config.autostart);
-    let mut steps = steps_up_to(State::Done, &spec);
+    let mut steps = rig.steps_up_to(State::Done, &spec);
     assert_eq!(steps.pop(), Some(Step::AutostartSet));
     for step in &steps {
         rig.done(&spec, step);

@@ -7,21 +7,21 @@ use phoenix::plan::{Mark, Reason};
 use phoenix_journal::Epoch;
 
 use super::hands::{incarnation, mark};
-use super::rig::{Rig, check_same, class_of, whole_life};
+use super::rig::{Rig, check_same, class_of};
 use super::site::Meddling;
 
 /// The steps of a container that has to be there and ours.
-fn marked_steps(spec: &Spec) -> Vec<Step> {
+fn marked_steps(rig: &Rig, spec: &Spec) -> Vec<Step> {
     let more = [Step::CloneHold, Step::CloneRelease];
-    let defines = |step: &Step| matches!(step, Step::DefineCreate | Step::DefineClone | Step::DownDestroy);
-    whole_life(spec).into_iter().chain(more).filter(|step| !defines(step)).collect()
+    let defines = |step: &Step| matches!(step, Step::TemplateFetch | Step::DefineCreate | Step::DefineClone | Step::DownDestroy);
+    rig.whole_life(spec).into_iter().chain(more).filter(|step| !defines(step)).collect()
 }
 
 /// Carries each step out and asks about it; what is said must be `wanted`, and nothing may change.
 #[track_caller]
 fn check_refused(rig: &mut Rig, spec: &Spec, why: &str, wanted: impl Fn(&StepResult) -> bool) {
     let before = rig.print();
-    for step in marked_steps(spec) {
+    for step in marked_steps(rig, spec) {
         let taken = rig.take(spec, &step).result;
         check_same(&rig.print(), &before, &format!("{why}: {step:?}"));
         assert!(wanted(&taken), "{why}: {step:?}: {taken:?}");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use phoenix::ids::{Ctid, State, Step};
 use phoenix::machine::{Evidence, FailureClass, Report, StepResult};
 use phoenix::manifest::{Feature, HealthCheck, Spec};
-use phoenix::plan::{Effect, Init, Seen, steps_into};
+use phoenix::plan::{Effect, Init, Repertoire, Seen, steps_into};
 
 use super::fleets::{self, ctid, script_of};
 use super::hands::{Hands, incarnation, mark};
@@ -87,7 +87,24 @@ impl Rig {
     /// Brings a container from nothing into a state.
     #[track_caller]
     pub(crate) fn bring(&mut self, spec: &Spec, state: State) {
-        self.through(spec, &steps_up_to(state, spec));
+        self.through(spec, &self.steps_up_to(state, spec));
+    }
+
+    /// The steps from the neighbour below into a state, on this host.
+    pub(crate) fn steps_into(&self, state: State, spec: &Spec) -> Vec<Step> {
+        steps_into(state, spec, Repertoire::of(self.hands.host.kind()))
+    }
+
+    /// The steps from nothing into a state, in order.
+    pub(crate) fn steps_up_to(&self, state: State, spec: &Spec) -> Vec<Step> {
+        State::ALL.into_iter().filter(|into| *into <= state).flat_map(|into| self.steps_into(into, spec)).collect()
+    }
+
+    /// From nothing to nothing.
+    pub(crate) fn whole_life(&self, spec: &Spec) -> Vec<Step> {
+        let detached = spec.mounts.iter().map(|mount| Step::VolumeDetach(mount.at.clone()));
+        let end = [Step::DownStop].into_iter().chain(detached).chain([Step::DownDestroy]);
+        self.steps_up_to(State::Done, spec).into_iter().chain(end).collect()
     }
 
     pub(crate) fn init(&self, spec: &Spec) -> Init {
@@ -121,18 +138,6 @@ impl Rig {
     pub(crate) fn again(&self) -> Arc<dyn phoenix::host::Host> {
         self.site.again()
     }
-}
-
-/// The steps from nothing into a state, in order.
-pub(crate) fn steps_up_to(state: State, spec: &Spec) -> Vec<Step> {
-    State::ALL.into_iter().filter(|into| *into <= state).flat_map(|into| steps_into(into, spec)).collect()
-}
-
-/// From nothing to nothing.
-pub(crate) fn whole_life(spec: &Spec) -> Vec<Step> {
-    let detached = spec.mounts.iter().map(|mount| Step::VolumeDetach(mount.at.clone()));
-    let end = [Step::DownStop].into_iter().chain(detached).chain([Step::DownDestroy]);
-    steps_up_to(State::Done, spec).into_iter().chain(end).collect()
 }
 
 /// The evidence of a step that is done; of the right kind for it.

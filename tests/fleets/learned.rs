@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use phoenix::ids::{Ctid, Incarnation, Step};
 use phoenix::machine::Evidence;
 use phoenix::manifest::{Mount, Origin, Spec};
-use phoenix::plan::{Action, Init, Source, StartPurpose};
+use phoenix::plan::{Action, HoldBy, Init, Source, StartPurpose};
 
 /// Inits and prepared directories, by container.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Learned {
+    /// How clone sources are held.
+    pub(crate) held_by: HoldBy,
     inits: BTreeMap<Ctid, Init>,
     sources: BTreeMap<Ctid, Vec<Source>>,
 }
@@ -21,7 +23,7 @@ impl Learned {
             Evidence::Started { init, .. } => {
                 self.inits.insert(ctid, init.clone());
             }
-            Evidence::Stopped | Evidence::Held => self.lose_init(ctid),
+            Evidence::Stopped | Evidence::Held { by: HoldBy::Stop } => self.lose_init(ctid),
             Evidence::Prepared(prepared) => self.sources.entry(ctid).or_default().push(prepared.source.clone()),
             Evidence::Destroyed => {
                 self.lose_init(ctid);
@@ -46,13 +48,16 @@ impl Learned {
         let init = || known().unwrap_or_else(nobody);
         let sources = self.sources.get(&spec.ctid).cloned().unwrap_or_default();
         match step {
+            Step::TemplateFetch => Action::FetchTemplate,
+            Step::FirewallSet => Action::SetFirewall,
+            Step::SnapshotTake => Action::TakeSnapshot,
             Step::DefineCreate => Action::Create { template: None },
             Step::DefineClone => match spec.origin {
-                Origin::Clone { source } => Action::Clone { source, incarnation: incarnation(source) },
+                Origin::Clone { source } => Action::Clone { source, incarnation: incarnation(source), from: self.held_by.copied() },
                 Origin::Template(_) => unreachable!("a container from a template is not cloned"),
             },
             Step::DefineMark => Action::Mark,
-            Step::CloneHold => Action::Hold { init: known() },
+            Step::CloneHold => Action::Hold { init: known(), by: self.held_by },
             Step::CloneRelease => Action::Release,
             Step::ConfigureSet => Action::Configure,
             Step::FinalizeStart => Action::Start { purpose: StartPurpose::Finalize, idmap, sources: Vec::new() },

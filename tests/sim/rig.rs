@@ -11,7 +11,7 @@ use phoenix::host::sim::{Progress, Survivors, World};
 use phoenix::ids::{Ctid, Generation, Incarnation, RunId, State, Step, StepId, Token};
 use phoenix::machine::{Evidence, FailureClass, Report, StepResult};
 use phoenix::manifest::{EnvValue, Feature, Origin, Script, Spec};
-use phoenix::plan::{Action, Effect, Init, Intent, Mark, Reason, steps_into};
+use phoenix::plan::{Action, Effect, Init, Intent, Mark, Reason, Repertoire, steps_into};
 use phoenix_journal::{Epoch, JournalId};
 
 use super::fleets;
@@ -149,7 +149,7 @@ impl Rig {
     fn missing_of(&self, ctid: Ctid) -> Option<Step> {
         State::ALL
             .into_iter()
-            .flat_map(|state| steps_into(state, &self.specs[&ctid]))
+            .flat_map(|state| steps_into(state, &self.specs[&ctid], Repertoire::Proxmox))
             .find(|step| !self.done.contains(&(ctid, step.clone())))
     }
 
@@ -253,7 +253,7 @@ impl Rig {
 
     fn learn(&mut self, ctid: Ctid, step: Step, evidence: &Evidence) {
         self.learned.learn(ctid, evidence);
-        if *evidence == Evidence::Held {
+        if matches!(evidence, Evidence::Held { .. }) {
             self.done.remove(&(ctid, Step::CloneRelease));
             self.lose_init(ctid);
         }
