@@ -2,17 +2,25 @@
 //!
 //! Apart from the tests so that they read as facts. Containers are removed when the world is dropped, also by a panic.
 
+#![allow(dead_code, reason = "each test binary uses the part it needs")]
+
+use std::ops::Deref;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use phoenix::host::Host;
 use phoenix::host::lxc::{Lxc, LxcOptions};
-use phoenix::ids::Ctid;
-use phoenix::manifest::{Mount, Origin, Spec, Template};
+use phoenix::ids::{Ctid, IdMap};
+use phoenix::manifest::{Autostart, Mount, Origin, Ready, ReadyProbe, Resources, Spec, Template, Volume};
 use phoenix::shim::ShimBinary;
 
-use crate::hands::{self, Hands};
-pub(crate) use crate::hands::{HOST_ROOT, ctid, incarnation, mark, script, start, template};
+use crate::fleets;
+use crate::hands::{Hands, mark};
+
+/// The host ids of the test containers: root's own range in `/etc/subuid`.
+pub(crate) const HOST_ROOT: u32 = 100_000;
 
 pub(crate) struct World {
     pub(crate) directory: tempfile::TempDir,
@@ -21,10 +29,20 @@ pub(crate) struct World {
     hands: Hands,
 }
 
+impl Deref for World {
+    type Target = Hands;
+
+    fn deref(&self) -> &Hands {
+        &self.hands
+    }
+}
+
 impl World {
     /// A world, or `None` with the reason printed where there is none to be had.
     pub(crate) fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/lxc-start").exists() || !Path::new("/bin/busybox").exists() {
+            let required = std::env::var_os("PHOENIX_TEST_LXC").is_some_and(|value| value == "require");
+            assert!(!required, "LXC is required here: needs root, lxc and a static busybox");
             eprintln!("skipped: needs root, lxc and a static busybox");
             return None;
         }
@@ -37,12 +55,16 @@ impl World {
         template(&directory.path().join("template.tar"), &[]);
         let runtime = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
         let host = Lxc::new(options(directory.path(), runtime.path())).expect("a host");
-        host.settle_in(&mark(ctid(900_200)).journal).expect("settled in");
-        Some(Self { directory, runtime, hands: Hands::new(Box::new(host)) })
+        host.settle_in(&mark(fleets::ctid(900_200)).journal).expect("settled in");
+        Some(Self { directory, runtime, hands: Hands::new(Arc::new(host)) })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    pub(crate) fn runtime(&self) -> &Path {
+        self.runtime.path()
     }
 
     /// The same host as a process started later would see it.
@@ -55,19 +77,22 @@ impl World {
     }
 
     pub(crate) fn spec(&self, ctid: Ctid) -> Spec {
-        hands::spec(ctid, Origin::Template(Template::File(self.path("template.tar"))))
+        Spec {
+            hostname: format!("ct{ctid}").parse().expect("a host name"),
+            origin: Origin::Template(Template::File(self.path("template.tar"))),
+            idmap: IdMap::shifted(HOST_ROOT, 65536).expect("a map"),
+            resources: Resources { memory_mb: 128, swap_mb: 64, cores: Some(1), disk_gb: Some(1) },
+            features: Vec::new(),
+            health: Vec::new(),
+            ready: Ready { probe: ReadyProbe::Init, timeout: Duration::from_secs(10) },
+            autostart: Autostart { enabled: true, order: Some(3), up_delay_s: None, down_timeout_s: None },
+            ..fleets::spec(ctid.get())
+        }
     }
 
     pub(crate) fn mount(&self, name: &str, at: &str) -> Mount {
-        hands::mount(name, &self.path("srv").join(name), at)
-    }
-}
-
-impl std::ops::Deref for World {
-    type Target = Hands;
-
-    fn deref(&self) -> &Hands {
-        &self.hands
+        let volume = Volume { source: self.path("srv").join(name), ..fleets::volume(name) };
+        Mount { volume, at: at.parse().expect("a target"), read_only: false }
     }
 }
 
@@ -106,4 +131,37 @@ pub(crate) fn options(directory: &Path, runtime: &Path) -> LxcOptions {
     options.runtime = Some(runtime.to_owned());
     options.shim = ShimBinary::At(PathBuf::from(env!("CARGO_BIN_EXE_phoenix")));
     options
+}
+
+/// A busybox system that comes up and stays, with further files.
+pub(crate) fn template(path: &Path, files: &[(&str, &str, u32)]) {
+    let mut archive = tar::Builder::new(std::fs::File::create(path).expect("a file"));
+    for name in ["bin", "sbin", "etc", "proc", "sys", "dev", "tmp", "var", "var/lib", "root", "srv"] {
+        add(&mut archive, name, tar::EntryType::Directory, 0o755, &[], None);
+    }
+    let busybox = std::fs::read("/bin/busybox").expect("busybox");
+    add(&mut archive, "bin/busybox", tar::EntryType::Regular, 0o755, &busybox, None);
+    for name in ["sh", "sleep", "cat", "ls", "id", "nc", "touch", "stat", "true", "false", "hostname", "env", "mkdir", "echo", "kill"] {
+        add(&mut archive, &format!("bin/{name}"), tar::EntryType::Symlink, 0o777, &[], Some("busybox"));
+    }
+    add(&mut archive, "sbin/init", tar::EntryType::Symlink, 0o777, &[], Some("../bin/busybox"));
+    add(&mut archive, "etc/inittab", tar::EntryType::Regular, 0o644, b"::sysinit:/bin/true\n", None);
+    add(&mut archive, "dev/zero", tar::EntryType::Char, 0o666, &[], None);
+    for (name, text, mode) in files {
+        add(&mut archive, name, tar::EntryType::Regular, *mode, text.as_bytes(), None);
+    }
+    archive.finish().expect("an archive");
+}
+
+fn add(archive: &mut tar::Builder<std::fs::File>, name: &str, kind: tar::EntryType, mode: u32, bytes: &[u8], link: Option<&str>) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(bytes.len() as u64);
+    header.set_uid(0);
+    header.set_gid(0);
+    if let Some(link) = link {
+        header.set_link_name(link).expect("a link");
+    }
+    archive.append_data(&mut header, name, bytes).expect("an entry");
 }
