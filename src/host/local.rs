@@ -16,6 +16,7 @@ mod ready;
 mod script;
 pub(super) mod settle;
 pub(super) mod traces;
+pub(super) mod vet;
 mod volume;
 
 use std::io;

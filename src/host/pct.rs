@@ -15,4 +15,6 @@ mod observe;
 mod stanza;
 pub mod storage;
 pub mod tasks;
+pub mod version;
+mod vet;
 pub mod vmlist;
