@@ -19,7 +19,7 @@ use phoenix::host::{Host, HostError};
 use phoenix::ids::{IdMap, Step};
 use phoenix::machine::{Evidence, FailureClass, StepResult};
 use phoenix::manifest::{EnvValue, HealthCheck, Origin, Ownership, ReadyProbe};
-use phoenix::plan::{Action, Presence, StartPurpose};
+use phoenix::plan::{Action, CopyFrom, HoldBy, Presence, StartPurpose};
 
 use world::{HOST_ROOT, World, ctid, mark, script, start, template};
 
@@ -106,10 +106,13 @@ fn a_clone_brings_nothing_of_its_source_but_the_files() {
     let init = world.started(&source);
     let (result, _) = world.script(&source, &init, "#!/bin/sh\nmkdir -p /data; echo x >/data/file; echo id >/etc/machine-id\n");
     assert!(matches!(result, StepResult::Done(_)), "{result:?}");
-    let clone = || Action::Clone { source: source.ctid, incarnation: world::incarnation(source.ctid) };
+    let clone = || Action::Clone { source: source.ctid, incarnation: world::incarnation(source.ctid), from: CopyFrom::Current };
     let refused = world.take(&copy, Step::DefineClone, clone()).result;
     assert!(matches!(&refused, StepResult::Failed(failure) if failure.message.contains("is up")), "{refused:?}");
-    assert_eq!(world.done(&source, Step::CloneHold, Action::Hold { init: Some(init) }), Evidence::Held);
+    assert_eq!(
+        world.done(&source, Step::CloneHold, Action::Hold { init: Some(init), by: HoldBy::Stop }),
+        Evidence::Held { by: HoldBy::Stop }
+    );
     let evidence = world.done(&copy, Step::DefineClone, clone());
     assert_eq!(evidence, Evidence::Cloned { source: source.ctid, incarnation: world::incarnation(source.ctid), shared_mounts: 0 });
     assert_eq!(world.done(&source, Step::CloneRelease, Action::Release), Evidence::Released);

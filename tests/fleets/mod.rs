@@ -12,6 +12,7 @@ use phoenix::manifest::{
     Autostart, Feature, HealthCheck, HostOptions, Mount, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec,
     Template, Volume,
 };
+use phoenix::plan::Repertoire;
 use phoenix_journal::Digest;
 
 pub(crate) fn ctid(number: u32) -> Ctid {
@@ -101,5 +102,6 @@ pub(crate) fn trio() -> Vec<Spec> {
 }
 
 pub(crate) fn wanted(specs: Vec<Spec>) -> BTreeMap<Ctid, Wanted> {
-    specs.into_iter().map(|spec| (spec.ctid, Wanted { template: Some(Digest::of(b"template")), spec: Arc::new(spec) })).collect()
+    let template = Some(Digest::of(b"template"));
+    specs.into_iter().map(|spec| (spec.ctid, Wanted { template, spec: Arc::new(spec), repertoire: Repertoire::Proxmox })).collect()
 }

@@ -10,7 +10,7 @@ use phoenix::host::Host;
 use phoenix::ids::{Ctid, Step};
 use phoenix::machine::{Evidence, FailureClass, StepResult, WaitKind};
 use phoenix::manifest::{HealthCheck, Origin, Spec};
-use phoenix::plan::{Action, Effect};
+use phoenix::plan::{Action, CopyFrom, Effect, HoldBy};
 
 use super::world::{self, World, ctid, incarnation, script, start};
 
@@ -75,7 +75,7 @@ fn clone_is_done_once_it_is_in_its_place() {
     let mut copy = world.spec(ctid(900_252));
     copy.origin = Origin::Clone { source: source.ctid };
     world.created(&source);
-    let clone = || Action::Clone { source: source.ctid, incarnation: incarnation(source.ctid) };
+    let clone = || Action::Clone { source: source.ctid, incarnation: incarnation(source.ctid), from: CopyFrom::Current };
     assert_eq!(world.settle(&copy, Step::DefineClone.id(), clone()), StepResult::Absent);
     let evidence = Evidence::Cloned { source: source.ctid, incarnation: incarnation(source.ctid), shared_mounts: 0 };
     let effect = world.effect(&copy, Step::DefineClone.id(), clone());
@@ -144,7 +144,7 @@ fn start_stop_and_what_rests_on_the_init() {
     assert!(matches!(read(), StepResult::Done(Evidence::Idmap { .. })));
     let ready = || world.settle(&spec, Step::RunReady.id(), Action::AwaitReady { init: init.clone() });
     assert_eq!(ready(), StepResult::Absent);
-    let hold = || world.settle(&spec, Step::CloneHold.id(), Action::Hold { init: Some(init.clone()) });
+    let hold = || world.settle(&spec, Step::CloneHold.id(), Action::Hold { init: Some(init.clone()), by: HoldBy::Stop });
     assert_eq!(hold(), StepResult::Absent);
 
     let ask = Action::AskHealth { init: init.clone() };
@@ -154,7 +154,7 @@ fn start_stop_and_what_rests_on_the_init() {
 
     let effect = world.effect(&spec, Step::FinalizeStop.id(), Action::Stop { init: Some(init.clone()) });
     assert_eq!(after_a_lost_outcome(&world, effect), StepResult::Done(Evidence::Stopped));
-    assert_eq!(hold(), StepResult::Done(Evidence::Held));
+    assert_eq!(hold(), StepResult::Done(Evidence::Held { by: HoldBy::Stop }));
     assert_eq!(class(read()), FailureClass::InitLost);
     assert_eq!(class(ready()), FailureClass::InitLost);
     assert_eq!(class(world.settle(&spec, Step::HealthCheck(name).id(), ask)), FailureClass::InitLost);

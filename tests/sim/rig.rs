@@ -11,7 +11,7 @@ use phoenix::host::sim::{Progress, Survivors, World};
 use phoenix::ids::{Ctid, Generation, Incarnation, RunId, State, Step, StepId, Token};
 use phoenix::machine::{Evidence, FailureClass, Report, StepResult};
 use phoenix::manifest::{EnvValue, Feature, Mount, Origin, Script, Spec};
-use phoenix::plan::{Action, Effect, Init, Intent, Mark, Reason, Source, StartPurpose, steps_into};
+use phoenix::plan::{Action, CopyFrom, Effect, HoldBy, Init, Intent, Mark, Reason, Repertoire, Source, StartPurpose, steps_into};
 use phoenix_journal::{Epoch, JournalId};
 
 use super::fleets;
@@ -150,7 +150,7 @@ impl Rig {
     fn missing_of(&self, ctid: Ctid) -> Option<Step> {
         State::ALL
             .into_iter()
-            .flat_map(|state| steps_into(state, &self.specs[&ctid]))
+            .flat_map(|state| steps_into(state, &self.specs[&ctid], Repertoire::Proxmox))
             .find(|step| !self.done.contains(&(ctid, step.clone())))
     }
 
@@ -260,7 +260,7 @@ impl Rig {
             Evidence::Stopped => {
                 self.init.remove(&ctid);
             }
-            Evidence::Held => {
+            Evidence::Held { .. } => {
                 self.done.remove(&(ctid, Step::CloneRelease));
                 self.lose_init(ctid);
             }
@@ -303,11 +303,14 @@ impl Rig {
         match step {
             Step::DefineCreate => Action::Create { template: None },
             Step::DefineClone => match spec.origin {
-                Origin::Clone { source } => Action::Clone { source, incarnation: incarnation(source) },
+                Origin::Clone { source } => Action::Clone { source, incarnation: incarnation(source), from: CopyFrom::Current },
                 Origin::Template(_) => unreachable!("a container from a template is not cloned"),
             },
             Step::DefineMark => Action::Mark,
-            Step::CloneHold => Action::Hold { init: self.init.get(&ctid).cloned() },
+            Step::TemplateFetch => Action::FetchTemplate,
+            Step::FirewallSet => Action::SetFirewall,
+            Step::SnapshotTake => Action::TakeSnapshot,
+            Step::CloneHold => Action::Hold { init: self.init.get(&ctid).cloned(), by: HoldBy::Stop },
             Step::CloneRelease => Action::Release,
             Step::ConfigureSet => Action::Configure,
             Step::FinalizeStart => Action::Start { purpose: StartPurpose::Finalize, idmap, sources: Vec::new() },

@@ -45,7 +45,10 @@ impl Act<'_, Lxc> {
                 self.put_down(None)?;
             }
             // These are whole or not there; nothing of them can be partial on this host.
-            Step::DefineMark
+            Step::TemplateFetch
+            | Step::FirewallSet
+            | Step::SnapshotTake
+            | Step::DefineMark
             | Step::CloneHold
             | Step::CloneRelease
             | Step::ConfigureSet

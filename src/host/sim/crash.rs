@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::ids::{BootId, Ctid};
 use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind};
 use crate::manifest::Autostart;
-use crate::plan::Effect;
+use crate::plan::{Effect, HoldBy};
 
 use super::disk::{Guest, Made};
 use super::faults::Tamper;
@@ -137,7 +137,7 @@ impl World {
     /// A clone source counts as held from when its hold is known to be done until its release is.
     pub(super) fn note_held(&mut self, effect: &Effect, result: &StepResult) {
         match result {
-            StepResult::Done(Evidence::Held) => self.slot_mut(effect.intent.ctid).held = true,
+            StepResult::Done(Evidence::Held { by: HoldBy::Stop }) => self.slot_mut(effect.intent.ctid).held = true,
             StepResult::Done(Evidence::Released) => self.slot_mut(effect.intent.ctid).held = false,
             StepResult::Done(_)
             | StepResult::Failed(_)
