@@ -14,10 +14,12 @@ use super::super::HostError;
 use super::super::local::life::Up;
 use super::super::local::proc::Held;
 use super::super::local::{durable, io_error, monitor, unusable};
+use super::config::values::MountSource;
 use super::config::{CONFIG_BYTES_MAX, Config, ConfigError};
 use super::layout::Layout;
 use super::mark;
 use super::members::Members;
+use super::storage::{self, Storage};
 use super::vmlist::{self, Guest, GuestKind};
 
 /// The largest file about the whole cluster that is read.
@@ -31,6 +33,7 @@ pub(crate) fn observe(layout: &Layout, boot: &BootId, ctids: &[Ctid]) -> Result<
     let configured = configured(layout)?;
     let guests = if ctids.iter().all(|ctid| configured.contains(ctid)) { BTreeMap::new() } else { guests(layout)? };
     let here: Vec<Ctid> = ctids.iter().copied().filter(|ctid| configured.contains(ctid)).collect();
+    let storages = storage::parse(&optional(&layout.storages())?);
     let inits = monitor::inits(layout.lxc_path(), &here).map_err(|source| io_error("look at the processes", source))?;
     let mut containers = BTreeMap::new();
     for &ctid in ctids {
@@ -39,18 +42,29 @@ pub(crate) fn observe(layout: &Layout, boot: &BootId, ctids: &[Ctid]) -> Result<
             Some(found) => {
                 let init = inits.get(&ctid).and_then(|pid| Held::open(*pid)).map(|held| held.init(boot));
                 let config = found.config.as_ref().ok().and_then(|config| config.main().seen().ok());
-                Some(Seen { presence: found.presence(layout), mark: found.mark, init, config })
+                let copies_live = found.config.as_ref().is_ok_and(|config| copies_live(config, &storages));
+                Some(Seen { presence: found.presence(layout), mark: found.mark, init, config, copies_live })
             }
             None => elsewhere(guests.get(&ctid.get()), &members.node).map(|what| Seen {
                 presence: Presence::HalfMade(what),
                 mark: None,
                 init: None,
                 config: None,
+                copies_live: false,
             }),
         };
         containers.extend(seen.map(|seen| (ctid, seen)));
     }
     Ok(Observation { boot: boot.clone(), containers })
+}
+
+/// Whether Proxmox can take a snapshot of a container and copy that while the container goes on: every volume is on a storage that
+/// can, and nothing of the host's is attached, which no snapshot takes.
+fn copies_live(config: &Config, storages: &[Storage]) -> bool {
+    let main = config.main();
+    let (Ok(Some(rootfs)), Ok(mounts)) = (main.rootfs(), main.mounts()) else { return false };
+    let can = |volume: &str| storage::of_volume(storages, volume).is_some_and(|(storage, rest)| storage.copies_from_snapshot(rest));
+    can(&rootfs.volume) && mounts.values().all(|mount| matches!(&mount.source, MountSource::Volume(volume) if can(volume)))
 }
 
 /// One container's configuration, as it was found.
