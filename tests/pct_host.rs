@@ -6,10 +6,16 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
 #![expect(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
+#[path = "fleets/archive.rs"]
+mod archive;
+#[path = "fleets/mod.rs"]
+mod fleets;
 #[path = "fleets/hands.rs"]
 mod hands;
 #[path = "fleets/recorded.rs"]
 mod recorded;
+#[path = "lxc_host/steps.rs"]
+mod steps;
 #[path = "pct_host/world.rs"]
 mod world;
 
@@ -19,7 +25,9 @@ use phoenix::ids::Step;
 use phoenix::machine::{Evidence, FailureClass, StepResult};
 use phoenix::plan::{Action, CopyFrom, HoldBy, Presence, StartPurpose};
 
-use world::{HOST_ROOT, World, ctid, incarnation, mark};
+use fleets::ctid;
+use hands::{incarnation, mark};
+use world::{HOST_ROOT, World};
 
 /// From nothing to nothing, by the steps of a whole `up` and `down`.
 #[test]

@@ -99,6 +99,11 @@ impl Setting {
         Ok(kind)
     }
 
+    /// Whether this machine is a host of the kind.
+    pub(super) fn is_here(&self, kind: HostKind) -> bool {
+        kind_of_machine().is_ok_and(|found| found == kind)
+    }
+
     fn bound_kind(&self) -> Result<Option<HostKind>, CliError> {
         Ok(self.binding()?.and_then(|binding| HostKind::ALL.into_iter().find(|kind| kind.name() == binding.host)))
     }
@@ -221,17 +226,17 @@ fn default_journal() -> Result<PathBuf, CliError> {
     Ok(state.ok_or_else(nowhere)?.join("phoenix/journal.db"))
 }
 
-/// What everything of Proxmox's lies under: `PHOENIX_PVE_ROOT` for tests, else `/`.
+/// Below what Proxmox's files and programs are: the root, or a test's own.
 fn pve_root() -> PathBuf {
-    std::env::var_os("PHOENIX_PVE_ROOT").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("/"))
+    std::env::var_os("PHOENIX_PVE_ROOT").filter(|root| !root.is_empty()).map_or_else(|| PathBuf::from("/"), PathBuf::from)
 }
 
 fn kind_of_machine() -> Result<HostKind, CliError> {
-    let root = pve_root();
-    if root.join("usr/sbin/pct").exists() && root.join("etc/pve").is_dir() {
+    let installed = |name: &str| PROGRAM_DIRECTORIES.iter().any(|directory| Path::new(directory).join(name).exists());
+    let pve = pve_root();
+    if pve.join("usr/sbin/pct").exists() && pve.join("etc/pve").is_dir() {
         return Ok(HostKind::Pct);
     }
-    let installed = |name: &str| PROGRAM_DIRECTORIES.iter().any(|directory| Path::new(directory).join(name).exists());
     match (installed("lxc-start"), rustix::process::geteuid().is_root()) {
         (true, true) => Ok(HostKind::Lxc),
         (true, false) => Err(unusable("plain LXC needs root", "run phoenix as root, or try things out with --host sim")),

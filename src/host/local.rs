@@ -17,6 +17,7 @@ mod script;
 pub(super) mod settle;
 pub(super) mod template;
 pub(super) mod traces;
+pub(super) mod vet;
 mod volume;
 
 use std::io;

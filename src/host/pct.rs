@@ -28,7 +28,8 @@ mod snapshot;
 mod stanza;
 pub mod storage;
 pub mod tasks;
-mod version;
+pub mod version;
+mod vet;
 pub mod vmlist;
 mod volume;
 mod wanted;
@@ -36,6 +37,7 @@ mod wanted;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_journal::{JournalId, Recorded};
@@ -50,7 +52,7 @@ use super::local::act::{Act, Taken, drift};
 use super::local::life::Up;
 use super::local::template::Digests;
 use super::local::{self, Backend, Local, PROGRAM_DIRECTORIES, Places, io_error, machine_id, unusable};
-use super::{Host, HostError, Lease, LockError, Territory, Watch};
+use super::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
 use layout::Layout;
 
 /// Where things are. [`PctOptions::new`] fills in what a node has.
@@ -124,9 +126,9 @@ impl Pct {
         storage::parse(&observe::optional(&self.layout.storages()).unwrap_or_default())
     }
 
-    /// Whether this version can translate the ids of a mount: from 9.2 on.
+    /// Whether this version can translate the ids of a mount.
     fn maps_mounts(&self) -> bool {
-        version::of(&self.layout) >= Some((9, 2))
+        version::of(&self.layout, "pve-container").is_some_and(|version| version >= version::Version([6, 1, 6]))
     }
 
     /// What a program of Proxmox's may have changed, to be synced: the cluster's database, the volumes, and LXC's directory.
@@ -166,6 +168,10 @@ impl Host for Pct {
             return Err(HostError::NotOurs { what, remedy: "see /etc/pve/.members".to_owned() });
         }
         observe::observe(&self.layout, self.local.clock.boot(), ctids)
+    }
+
+    fn vet(&self, wanted: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError> {
+        vet::vet(&self.layout, wanted)
     }
 
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {

@@ -4,18 +4,23 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use phoenix::host::Host;
 use phoenix::host::pct::{Pct, PctOptions};
-use phoenix::ids::{Ctid, Step};
+use phoenix::ids::{Ctid, IdMap, Step};
 use phoenix::machine::{Evidence, StepResult};
-use phoenix::manifest::{Mount, Origin, Spec, Template};
+use phoenix::manifest::{Autostart, Mount, Origin, Ready, ReadyProbe, Resources, Spec, Template, Volume};
 use phoenix::plan::{Action, StartPurpose};
 use phoenix::shim::ShimBinary;
 use phoenix_test_pct::{Installed, StorageKind, Vmid};
 
-use crate::hands::{self, Hands};
-pub(crate) use crate::hands::{HOST_ROOT, ctid, incarnation, mark};
+use crate::{archive, fleets};
+use crate::hands::{Hands, mark};
+
+/// The host id of the containers' root, which Proxmox takes for granted.
+pub(crate) const HOST_ROOT: u32 = 100_000;
 
 pub(crate) struct World {
     // In the order they are dropped: what runs first, the directories last.
@@ -42,13 +47,13 @@ impl World {
         node.storage("btr", StorageKind::Btrfs).expect("a storage");
         node.storage("thin", StorageKind::LvmThin).expect("a storage");
         let template = directory.path().join("busybox.tar");
-        hands::template(&template, &[]);
+        archive::template(&template, &[]);
         node.template(&template, "busybox.tar").expect("a template");
         std::fs::create_dir(directory.path().join("srv")).expect("a directory");
         let runtime = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
         let host = host(node.root().path(), directory.path(), runtime.path());
-        host.settle_in(&mark(ctid(900_700)).journal).expect("settled in");
-        Some(Self { node, hands: Hands::new(Box::new(host)), runtime, directory })
+        host.settle_in(&mark(fleets::ctid(900_700)).journal).expect("settled in");
+        Some(Self { node, hands: Hands::new(Arc::new(host)), runtime, directory })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -65,9 +70,17 @@ impl World {
     }
 
     pub(crate) fn spec(&self, ctid: Ctid) -> Spec {
-        let mut spec = hands::spec(ctid, Origin::Template(Template::Stored(TEMPLATE.to_owned())));
-        spec.idmap = phoenix::ids::IdMap::shifted(HOST_ROOT, 65_536).expect("a map");
-        spec
+        Spec {
+            hostname: format!("ct{ctid}").parse().expect("a host name"),
+            origin: Origin::Template(Template::Stored(TEMPLATE.to_owned())),
+            idmap: IdMap::shifted(HOST_ROOT, 65_536).expect("a map"),
+            resources: Resources { memory_mb: 128, swap_mb: 64, cores: Some(1), disk_gb: Some(1) },
+            features: Vec::new(),
+            health: Vec::new(),
+            ready: Ready { probe: ReadyProbe::Init, timeout: Duration::from_secs(10) },
+            autostart: Autostart { enabled: true, order: Some(3), up_delay_s: None, down_timeout_s: None },
+            ..fleets::spec(ctid.get())
+        }
     }
 
     pub(crate) fn clone_of(&self, source: Ctid, ctid: Ctid) -> Spec {
@@ -75,7 +88,8 @@ impl World {
     }
 
     pub(crate) fn mount(&self, name: &str, at: &str) -> Mount {
-        hands::mount(name, &self.path("srv").join(name), at)
+        let volume = Volume { source: self.path("srv").join(name), ..fleets::volume(name) };
+        Mount { volume, at: at.parse().expect("a target"), read_only: false }
     }
 
     pub(crate) fn config(&self, ctid: Ctid) -> String {

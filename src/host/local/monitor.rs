@@ -21,11 +21,11 @@ const MONITORS: &str = "lxc.monitor";
 
 /// The inits of the given containers that are up. Cheaper than [`processes`] where most are.
 pub(crate) fn inits(path: &Path, ctids: &[Ctid]) -> io::Result<BTreeMap<Ctid, u32>> {
-    let hints = hints(Path::new(CGROUPS));
+    let hint = hint(Path::new(CGROUPS));
     let mut found = BTreeMap::new();
     let mut missing = Vec::new();
     for &ctid in ctids {
-        match hints.iter().find_map(|hint| hinted(hint, path, ctid)) {
+        match hint.as_ref().and_then(|hint| hinted(hint, path, ctid)) {
             Some(init) => {
                 found.insert(ctid, init);
             }
@@ -52,11 +52,12 @@ pub(crate) fn processes(path: &Path, ctids: &[Ctid]) -> io::Result<Processes> {
     Ok(found)
 }
 
-/// The directories below which a container's monitor may have its cgroup.
-fn hints(cgroups: &Path) -> Vec<PathBuf> {
+/// The directory below which a container's monitor may have its cgroup; with version 1, that of one controller is as good as
+/// another's.
+fn hint(cgroups: &Path) -> Option<PathBuf> {
     let controllers = std::fs::read_dir(cgroups).into_iter().flatten().flatten().map(|entry| entry.path());
-    let all = [cgroups.to_owned()].into_iter().chain(controllers).map(|directory| directory.join(MONITORS));
-    all.filter(|directory| directory.is_dir()).collect()
+    let mut all = [cgroups.to_owned()].into_iter().chain(controllers).map(|directory| directory.join(MONITORS));
+    all.find(|directory| directory.is_dir())
 }
 
 /// The init of one container whose monitor is in the cgroup that it should be in, checked against the monitor's own words.

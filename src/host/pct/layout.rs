@@ -89,9 +89,19 @@ impl Layout {
         self.lxc(ctid).join("rootfs")
     }
 
-    /// A network interface of the host, as the kernel shows it.
-    pub(crate) fn interface(&self, name: &str) -> PathBuf {
-        self.root.join("sys/class/net").join(name)
+    /// Users, groups and pools.
+    pub(crate) fn users(&self) -> PathBuf {
+        self.root.join("etc/pve/user.cfg")
+    }
+
+    /// The host's network interfaces, as the kernel shows them.
+    pub(crate) fn interfaces(&self) -> PathBuf {
+        self.root.join("sys/class/net")
+    }
+
+    /// What is installed.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.root.join("var/lib/dpkg/status")
     }
 
     /// A program of Proxmox's.

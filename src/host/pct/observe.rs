@@ -33,8 +33,8 @@ pub(crate) fn observe(layout: &Layout, boot: &BootId, ctids: &[Ctid]) -> Result<
     let configured = configured(layout)?;
     let guests = if ctids.iter().all(|ctid| configured.contains(ctid)) { BTreeMap::new() } else { guests(layout)? };
     let here: Vec<Ctid> = ctids.iter().copied().filter(|ctid| configured.contains(ctid)).collect();
-    let inits = monitor::inits(layout.lxc_path(), &here).map_err(|source| io_error("look at the processes", source))?;
     let storages = storage::parse(&optional(&layout.storages())?);
+    let inits = monitor::inits(layout.lxc_path(), &here).map_err(|source| io_error("look at the processes", source))?;
     let mut containers = BTreeMap::new();
     for &ctid in ctids {
         let found = if configured.contains(&ctid) { Found::read(layout, ctid)? } else { None };
@@ -58,20 +58,13 @@ pub(crate) fn observe(layout: &Layout, boot: &BootId, ctids: &[Ctid]) -> Result<
     Ok(Observation { boot: boot.clone(), containers })
 }
 
-/// Whether a snapshot of a container can be taken and copied in full: every volume of it is on a storage that can, and none of
-/// the host's directories is attached, with which Proxmox refuses.
+/// Whether Proxmox can take a snapshot of a container and copy that while the container goes on: every volume is on a storage that
+/// can, and nothing of the host's is attached, which no snapshot takes.
 fn copies_live(config: &Config, storages: &[Storage]) -> bool {
     let main = config.main();
     let (Ok(Some(rootfs)), Ok(mounts)) = (main.rootfs(), main.mounts()) else { return false };
-    let mut volumes = vec![rootfs.volume];
-    for mount in mounts.into_values() {
-        match mount.source {
-            MountSource::Volume(volume) => volumes.push(volume),
-            MountSource::Directory(_) | MountSource::Device(_) => return false,
-        }
-    }
-    let can = |volume: &String| storage::of_volume(storages, volume).is_some_and(|(storage, name)| storage.copies_from_snapshot(name));
-    volumes.iter().all(can)
+    let can = |volume: &str| storage::of_volume(storages, volume).is_some_and(|(storage, rest)| storage.copies_from_snapshot(rest));
+    can(&rootfs.volume) && mounts.values().all(|mount| matches!(&mount.source, MountSource::Volume(volume) if can(volume)))
 }
 
 /// One container's configuration, as it was found.

@@ -22,8 +22,8 @@ pub struct Storage {
     pub nodes: Vec<String>,
     /// Whether it is switched off.
     pub disabled: bool,
-    /// What it can do with containers.
-    pub abilities: Abilities,
+    /// What it can do with containers; `None` if none can be on it.
+    pub abilities: Option<Abilities>,
     /// Where templates are below [`Self::path`], if not where they are by default.
     templates: Option<String>,
     snippets: Option<String>,
@@ -32,8 +32,6 @@ pub struct Storage {
 /// What a storage can do with containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
-    /// Root file systems can be on it at all.
-    pub containers: bool,
     /// Snapshots can be taken.
     pub snapshots: bool,
     /// A snapshot can be copied in full, so that the source of a clone need not stop.
@@ -42,29 +40,23 @@ pub struct Abilities {
     pub templates: bool,
 }
 
-/// The types that this version knows. A subvolume of btrfs cannot be copied from a snapshot, only an image on it can.
-const KINDS: [(&str, Abilities); 11] = {
+/// The types that containers can be on. A subvolume of btrfs cannot be copied from a snapshot, only an image on it can.
+const KINDS: [(&str, Abilities); 8] = {
     const fn can(snapshots: bool, copies_from_snapshot: bool, templates: bool) -> Abilities {
-        Abilities { containers: true, snapshots, copies_from_snapshot, templates }
+        Abilities { snapshots, copies_from_snapshot, templates }
     }
     let files = can(false, false, true);
     [
         ("dir", files),
         ("nfs", files),
         ("cifs", files),
-        ("cephfs", NONE),
-        ("glusterfs", NONE),
         ("btrfs", can(true, true, true)),
         ("zfspool", can(true, false, true)),
-        ("zfs", NONE),
         ("lvm", can(false, false, false)),
         ("lvmthin", can(true, true, true)),
         ("rbd", can(true, true, true)),
     ]
 };
-
-/// Of storages for backups, images and what is not known.
-const NONE: Abilities = Abilities { containers: false, snapshots: false, copies_from_snapshot: false, templates: false };
 
 impl Storage {
     /// Whether a node has it and it is on.
@@ -80,7 +72,7 @@ impl Storage {
     /// Whether a volume of it can be copied from a snapshot; `volume` is its name behind the colon.
     pub fn copies_from_snapshot(&self, volume: &str) -> bool {
         let subvolume = self.kind == "btrfs" && Path::new(volume).extension().is_some_and(|suffix| suffix == "subvol");
-        self.abilities.copies_from_snapshot && !subvolume
+        self.abilities.is_some_and(|can| can.copies_from_snapshot) && !subvolume
     }
 
     /// The file of a template or snippet, as `vztmpl/debian.tar.zst` behind the colon; `None` if it keeps no such files.
@@ -126,7 +118,7 @@ fn read(stanza: &Stanza) -> Storage {
         content: stanza.list("content").map(str::to_owned).collect(),
         nodes: stanza.list("nodes").map(str::to_owned).collect(),
         disabled: stanza.is_on("disable"),
-        abilities: KINDS.iter().find(|(kind, _)| *kind == stanza.kind).map_or(NONE, |(_, abilities)| *abilities),
+        abilities: KINDS.iter().find(|(kind, _)| *kind == stanza.kind).map(|(_, abilities)| *abilities),
         templates: special("vztmpl"),
         snippets: special("snippets"),
     }
@@ -148,14 +140,11 @@ mod tests {
 
     #[test]
     fn a_storage_can_what_its_type_can() {
-        let can = |name: &str| {
-            let Abilities { containers, snapshots, copies_from_snapshot, templates } = storage(name).abilities;
-            (containers, snapshots, copies_from_snapshot, templates)
-        };
-        assert_eq!(can("local"), (true, false, false, true));
-        assert_eq!(can("tank"), (true, true, false, true));
-        assert_eq!(can("thin"), (true, true, true, true));
-        assert_eq!(can("backup"), (false, false, false, false));
+        let can = |name: &str| storage(name).abilities.map(|can| (can.snapshots, can.copies_from_snapshot, can.templates));
+        assert_eq!(can("local"), Some((false, false, true)));
+        assert_eq!(can("tank"), Some((true, false, true)));
+        assert_eq!(can("thin"), Some((true, true, true)));
+        assert_eq!(can("backup"), None);
         let btr = storage("btr");
         assert!(btr.copies_from_snapshot("110/vm-110-disk-0.raw") && !btr.copies_from_snapshot("110/subvol-110-disk-0.subvol"));
     }

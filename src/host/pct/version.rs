@@ -1,24 +1,48 @@
-//! Which version of Proxmox VE this is, read from its own files: `pveversion` would cost a second.
+//! Which version of a package of Proxmox's is installed, without a process.
 //!
-//! Not here: what a version can do.
+//! From dpkg's own file: `pveversion` costs most of a second. Not here: what a version can do.
 
+use std::fmt;
+
+use super::super::local::durable;
 use super::layout::Layout;
 
-/// The largest file read.
-const BYTES_MAX: u64 = 64 * 1024;
+/// The first three numbers of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub [u32; 3]);
 
-/// Major and minor number, if they can be told.
-pub(super) fn of(layout: &Layout) -> Option<(u32, u32)> {
-    let path = layout.root().join("usr/share/perl5/PVE/pvecfg.pm");
-    parse(&crate::host::local::durable::read(&path, BYTES_MAX).ok()??)
+/// The largest list of packages read; a node's is some 2 MiB.
+const PACKAGES_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The installed version of a package; `None` if it is not installed or that cannot be told.
+pub(crate) fn of(layout: &Layout, package: &str) -> Option<Version> {
+    find(&durable::read(&layout.packages(), PACKAGES_BYTES_MAX).ok().flatten()?, package)
 }
 
-/// `sub version { return '8.4.1'; }`
-fn parse(text: &str) -> Option<(u32, u32)> {
-    let line = text.lines().skip_while(|line| !line.trim_start().starts_with("sub version")).find(|line| line.contains("return"))?;
-    let version = line.split(['\'', '"']).nth(1)?;
-    let mut numbers = version.split(['.', '-', '/', '~']).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+fn find(packages: &str, package: &str) -> Option<Version> {
+    let field = |stanza: &str, name: &str| stanza.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()));
+    let head = format!("Package: {package}\n");
+    let mut stanzas = packages.split("\n\n").filter(|stanza| stanza.starts_with(&head));
+    let installed = stanzas.find(|stanza| field(stanza, "Status").is_some_and(|status| status.ends_with(" installed")))?;
+    Version::parse(&field(installed, "Version")?)
+}
+
+impl Version {
+    /// Reads `8.4.1`, `1:6.1.6-1`, `9.2`; what is missing is 0.
+    pub fn parse(text: &str) -> Option<Self> {
+        let upstream = text.split_once(':').map_or(text, |(_, rest)| rest);
+        let mut numbers = upstream.split(|c: char| !c.is_ascii_digit());
+        let first = numbers.next()?.parse().ok()?;
+        let mut next = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        Some(Self([first, next(), next()]))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self([first, second, third]) = self;
+        write!(f, "{first}.{second}.{third}")
+    }
 }
 
 #[cfg(test)]
@@ -26,11 +50,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_told_from_its_perl_module() {
-        let text = "package PVE::pvecfg;\nsub package {\n  return 'pve-manager';\n}\nsub version {\n  return '9.2.1';\n}\n";
-        assert_eq!(parse(text), Some((9, 2)));
-        assert_eq!(parse("sub version { return '8.4.1'; }"), Some((8, 4)));
-        assert_eq!(parse("sub version { return 'x'; }"), None);
-        assert_eq!(parse(""), None);
+    fn the_installed_version_is_found() {
+        let text = "Package: pve-container-extra\nStatus: install ok installed\nVersion: 1.0\n\n\
+                    Package: pve-container\nStatus: install ok installed\nArchitecture: all\nVersion: 5.3.5\n\n\
+                    Package: lxc-pve\nStatus: deinstall ok config-files\nVersion: 6.0.0-1\n";
+        assert_eq!(find(text, "pve-container"), Some(Version([5, 3, 5])));
+        assert_eq!((find(text, "lxc-pve"), find(text, "pve")), (None, None));
+        assert_eq!(Version::parse("1:6.1.6-1+b2"), Some(Version([6, 1, 6])));
+        assert!(Version([5, 3, 5]) < Version([6, 1, 6]) && Version([6, 1, 6]) < Version([6, 1, 10]));
+        assert_eq!(Version::parse("x"), None);
     }
 }
