@@ -13,11 +13,7 @@ use super::blame::CliError;
 use super::setting::Setting;
 
 /// Refuses what the host cannot do of what is wanted, all at once.
-pub(super) fn vet<'a>(
-    host: &dyn Host,
-    manifest: &Manifest<Checked>,
-    wanted: impl IntoIterator<Item = &'a Wanted>,
-) -> Result<(), CliError> {
+pub(super) fn vet<'a>(host: &dyn Host, manifest: &Manifest<Checked>, wanted: impl IntoIterator<Item = &'a Wanted>) -> Result<(), CliError> {
     let wanted: Vec<Arc<Spec>> = wanted.into_iter().map(|wanted| wanted.spec.clone()).collect();
     match problems(host, manifest, &wanted)? {
         Some(problems) => Err(CliError::Manifest(Box::new(problems))),

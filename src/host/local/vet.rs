@@ -37,7 +37,9 @@ impl SubordinateIds {
         let covered = |owned: &[(u32, u32)], range: &IdRange| {
             // Of itself, root may always map its own id.
             (range.host == 0 && range.count == 1)
-                || owned.iter().any(|(first, count)| range.host >= *first && range.host - first <= count.saturating_sub(range.count) && range.count <= *count)
+                || owned.iter().any(|(first, count)| {
+                    range.host >= *first && range.host - first <= count.saturating_sub(range.count) && range.count <= *count
+                })
         };
         ranges.into_iter().find(|(_, owned, range)| !covered(owned, range)).map(|(kind, _, range)| (kind, range))
     }
@@ -64,7 +66,8 @@ pub(crate) fn bridges(spec: &Spec, interfaces: &Path) -> Vec<Objection> {
         known if known.is_empty() => "make it; this host has no bridge at all".to_owned(),
         known => format!("make it, or name one that there is: {}", known.join(", ")),
     };
-    let objection = |bridge: &str| Objection { ctid: spec.ctid, what: format!("there is no bridge {bridge} on this host"), remedy: remedy() };
+    let objection =
+        |bridge: &str| Objection { ctid: spec.ctid, what: format!("there is no bridge {bridge} on this host"), remedy: remedy() };
     missing.map(|nic| objection(&nic.bridge)).collect()
 }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::ids::Ctid;
 use crate::manifest::{Mount, Origin, Ownership, Spec, Template};
 
+use super::super::local::unusable;
 use super::super::local::vet::{self, SubordinateIds};
 use super::super::{HostError, Objection};
-use super::super::local::unusable;
 use super::config::Config;
 use super::ha;
 use super::layout::Layout;
@@ -139,7 +139,10 @@ impl<'a> Node<'a> {
                 let planned = self.wanted.get(source).map(|source| source.unprivileged);
                 if config.or(planned).is_some_and(|unprivileged| unprivileged != spec.unprivileged) {
                     objections.push(
-                        format!("its source {source} is {}, which a clone inherits and which cannot be changed", privilege(!spec.unprivileged)),
+                        format!(
+                            "its source {source} is {}, which a clone inherits and which cannot be changed",
+                            privilege(!spec.unprivileged)
+                        ),
                         format!("make it {} too, or create it from a template", privilege(!spec.unprivileged)),
                     );
                 }
@@ -163,7 +166,8 @@ impl<'a> Node<'a> {
     fn vet_storage(&self, spec: &Spec, objections: &mut Objections<'_>) {
         let Some(name) = self.wanted_storage(spec) else { return };
         let remedy = || {
-            let fit = self.storages.iter().filter(|storage| storage.is_on(&self.name) && storage.abilities.is_some() && storage.holds("rootdir"));
+            let fit =
+                self.storages.iter().filter(|storage| storage.is_on(&self.name) && storage.abilities.is_some() && storage.holds("rootdir"));
             let names: Vec<&str> = fit.map(|storage| storage.name.as_str()).collect();
             match names.is_empty() {
                 true => "give a storage the content \"rootdir\" with `pvesm set STORAGE --content rootdir,...`".to_owned(),
@@ -199,7 +203,8 @@ impl<'a> Node<'a> {
         {
             let file = storage.file(rest);
             if let Some(file) = file.filter(|file| !file.is_file()) {
-                objections.push(format!("the hook script {volume} is not there"), format!("put it at {} and `chmod +x` it", file.display()));
+                objections
+                    .push(format!("the hook script {volume} is not there"), format!("put it at {} and `chmod +x` it", file.display()));
             }
         }
         if let (Some(pool), Some(pools)) = (&options.pool, &self.pools)
