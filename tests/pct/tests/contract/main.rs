@@ -4,5 +4,8 @@
 //! Container numbers from 910000 on.
 
 mod killed;
+mod left_out;
 mod life;
+mod recording;
+mod replay;
 mod world;
