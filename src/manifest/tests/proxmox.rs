@@ -353,6 +353,23 @@ fleet.json:2:1: warning: this container names no `storage` (nor does one other):
 }
 
 #[test]
+fn a_template_that_proxmox_would_not_know_by_its_name_is_named() {
+    let json = many(&[
+        r##""101": { "hostname": "a", "storage": "s", "template": "local:vztmpl/debian-12" }"##,
+        r##""102": { "hostname": "b", "storage": "s", "template": "local:vztmpl/debian-12.tar.zst" }"##,
+    ]);
+    check_on(
+        &Bench::on(HostKind::Pct),
+        json,
+        r##"
+fleet.json:2:55: local:vztmpl/debian-12 does not end like a template of Proxmox; write the name that `pveam list` shows; it ends in .tar, .tar.gz, .tar.xz, .tar.zst, .tar.bz2
+  2 | …name": "a", "storage": "s", "template": "local:vztmpl/debian-12" },
+    |                                          ^^^^^^^^^^^^^^^^^^^^^^^^
+"##,
+    );
+}
+
+#[test]
 fn a_source_that_reads_as_an_option_is_refused_on_a_node_alone() {
     let json = r##"{ "fleet": "f", "volumes": { "v": { "source": "/srv/a=b" } }, "containers": {
 "101": { "hostname": "a", "template": "t.tar", "storage": "s", "volumes": [{ "volume": "v", "at": "/a=b" }] } } }"##;
