@@ -11,6 +11,7 @@ use phoenix_journal::Digest;
 use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, StepId, Wall};
 use crate::machine::{Decision, Declaration, Fact, Life, Note, OutOfTurn, RunCommand, RunOpened, Standing, Topic};
 use crate::manifest::{Feature, HostOptions, Script, Spec};
+use crate::plan::Repertoire;
 
 /// What the journal says of each container; an error where it says what cannot be.
 pub type Lives = BTreeMap<Ctid, Result<Life, OutOfTurn>>;
@@ -22,6 +23,8 @@ pub struct Wanted {
     pub spec: Arc<Spec>,
     /// BLAKE3 of its template, where templates are files.
     pub template: Option<Digest>,
+    /// Which steps its host has.
+    pub repertoire: Repertoire,
 }
 
 /// Why a manifest cannot be followed from where its containers are.
@@ -161,6 +164,7 @@ fn declare(
         generation,
         spec: Arc::clone(&wanted.spec),
         template: wanted.template,
+        repertoire: wanted.repertoire,
         state,
         standing,
         at,
