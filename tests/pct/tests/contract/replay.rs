@@ -212,7 +212,6 @@ impl Replay {
     }
 
     /// What was done by hand before the command at this line.
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn between(&mut self, line: usize) {
         const BUSYBOX: &str = "local:vztmpl/busybox-1.0_amd64.tar.gz --ostype unmanaged --arch amd64 --unprivileged 1";
         const DEBIAN: &str = "local:vztmpl/debian-12-min_12_amd64.tar.zst --rootfs btr:1 --unprivileged 1";
@@ -254,7 +253,7 @@ impl Replay {
             // It was killed, and the container thawed.
             1827 => {
                 self.lock = None;
-                self.thaw(110);
+                thaw(OFFSET + 110);
                 // Busybox obeys the request to shut down that reached it while it was frozen.
                 assert!(waited(|| !self.world.pct.is_running(Vmid::new(OFFSET + 110))));
                 self.hand("pct start 110");
@@ -309,12 +308,11 @@ impl Replay {
             maps.split(',').filter(|map| !map.is_empty()).fold(kept, |text, map| text + &format!("lxc.idmap: {map}\n"))
         });
     }
+}
 
-    fn thaw(&self, id: u32) {
-        let id = OFFSET + id;
-        let first = PathBuf::from(format!("/sys/fs/cgroup/freezer/lxc/{id}/freezer.state"));
-        let (path, word) =
-            if first.exists() { (first, "THAWED") } else { (PathBuf::from(format!("/sys/fs/cgroup/lxc/{id}/cgroup.freeze")), "0") };
-        File::options().write(true).open(&path).and_then(|mut file| file.write_all(word.as_bytes())).expect("thawed");
-    }
+fn thaw(id: u32) {
+    let first = PathBuf::from(format!("/sys/fs/cgroup/freezer/lxc/{id}/freezer.state"));
+    let (path, word) =
+        if first.exists() { (first, "THAWED") } else { (PathBuf::from(format!("/sys/fs/cgroup/lxc/{id}/cgroup.freeze")), "0") };
+    File::options().write(true).open(&path).and_then(|mut file| file.write_all(word.as_bytes())).expect("thawed");
 }
