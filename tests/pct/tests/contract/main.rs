@@ -10,4 +10,6 @@ mod left_out;
 mod life;
 mod recording;
 mod replay;
+mod storages;
+mod weather;
 mod world;
