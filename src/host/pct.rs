@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "the backend that asks follows")]
 
 pub mod config;
+pub(super) mod doctor;
 pub mod firewall;
 pub mod ha;
 mod layout;
