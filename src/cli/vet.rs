@@ -10,7 +10,7 @@ use crate::ids::HostKind;
 use crate::manifest::{Checked, Manifest, Problems, Spec};
 
 use super::blame::CliError;
-use super::setting::Setting;
+use super::setting::{Setting, machine_is};
 
 /// Refuses what the host cannot do of what is wanted, all at once.
 pub(super) fn vet<'a>(host: &dyn Host, manifest: &Manifest<Checked>, wanted: impl IntoIterator<Item = &'a Wanted>) -> Result<(), CliError> {
@@ -24,7 +24,7 @@ pub(super) fn vet<'a>(host: &dyn Host, manifest: &Manifest<Checked>, wanted: imp
 /// What the host has against a manifest that is only checked: nothing where this machine is no such host, or does not answer.
 pub(super) fn glance(setting: &Setting, kind: HostKind, manifest: &Manifest<Checked>) -> Option<Problems> {
     let here = match kind {
-        HostKind::Pct => setting.is_here(kind),
+        HostKind::Pct => machine_is(kind),
         // Containers of plain LXC are mostly brought up elsewhere than they are checked, and the simulator has no objections.
         HostKind::Lxc | HostKind::Sim => false,
     };

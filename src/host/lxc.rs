@@ -9,6 +9,7 @@
 mod config;
 mod define;
 mod destroy;
+pub(super) mod doctor;
 mod layout;
 mod life;
 mod mark;
