@@ -87,7 +87,7 @@ struct OutputDocument {
 /// As its document, but for a source that is held down: that is the word `held` alone, which is all that schema 1 knows.
 impl Written for Evidence {
     fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if *self == (Self::Held { by: HoldBy::Stop }) {
+        if matches!(self, Self::Held { by: HoldBy::Stop }) {
             return to.serialize_str(HELD);
         }
         EvidenceDocument::serialize(self, to)
