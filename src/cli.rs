@@ -24,6 +24,7 @@ mod signals;
 mod status;
 mod templates;
 mod up;
+mod vet;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

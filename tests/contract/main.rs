@@ -10,6 +10,8 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects; everything else fails it")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
+#[path = "../fleets/archive.rs"]
+mod archive;
 #[path = "../fleets/mod.rs"]
 mod fleets;
 #[path = "../fleets/hands.rs"]
