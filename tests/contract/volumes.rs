@@ -5,7 +5,7 @@ use phoenix::machine::{Evidence, FailureClass, WaitKind};
 use phoenix::manifest::Spec;
 
 use super::rig::{Rig, class_of};
-use super::world::HOST_ROOT;
+use super::lxc_world::HOST_ROOT;
 
 fn mounted(rig: &Rig, place: u32) -> Spec {
     let mut spec = rig.spec(place);
