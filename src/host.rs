@@ -4,6 +4,7 @@
 //! effect's mark. No method has a default body: a host that cannot do something says so in the report. Not here: retries,
 //! order, recovery (`engine`), and writing to the journal (`driver`).
 
+pub mod doctor;
 mod local;
 pub mod lxc;
 mod ownership;

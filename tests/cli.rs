@@ -265,6 +265,21 @@ fn what_is_in_doubt_is_settled_before_its_manifest_changes() {
 }
 
 #[test]
+fn a_manifest_that_asks_for_something_else_than_was_done_is_refused_key_by_key() {
+    let stage = Stage::with_fleet();
+    let fleet = std::fs::read_to_string(stage.path().join("fleet.json")).expect("a manifest");
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    let more = r#""hostname": "web", "storage": "tank", "lxc_features": { "fuse": true }, "snapshot_before_volumes": true, "devices": ["/dev/fuse"],
+        "hookscript": "local:snippets/x", "pool": "p", "tags": ["t"], "protection": true, "nameserver": "10.0.0.1", "searchdomain": "lan",
+        "timezone": "UTC", "firewall": { "enable": false },"#;
+    stage.write("fleet.json", &fleet.replace(r#""hostname": "web","#, more));
+    shows!("up_changed", stage.run(&["up", "fleet.json", "-j1"]).ended(2));
+    // What says nothing about a container that is made is no change.
+    stage.write("fleet.json", &fleet.replace(r#""hostname": "web","#, r#""hostname": "web", "fetch_template": true,"#));
+    stage.run(&["up", "fleet.json", "-j1"]).ended(0);
+}
+
+#[test]
 fn a_first_signal_finishes_what_is_in_flight() {
     let stage = Stage::with_fleet();
     shows!("up_interrupted", stage.interrupted_once().ended(130));
@@ -372,4 +387,35 @@ fn a_journal_that_cannot_be_used_is_moved_aside_and_never_deleted() {
     assert_eq!(std::fs::read_to_string(moved).expect("still there"), "this was a journal once");
     assert_eq!(answer["containers"][0]["scripts"][0]["proof"], "result", "{answer:#}");
     stage.run(&["up", "fleet.json", "-j1"]).well();
+}
+
+#[test]
+fn the_doctor_looks_where_no_host_can_be_made() {
+    let stage = Stage::with_fleet();
+    let said = stage.run(&["doctor", "--json"]).well();
+    let report: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((&report["schema"], &report["host"], &report["fit"]), (&1.into(), &"sim".into(), &true.into()));
+    let node = stage.env("PHOENIX_PVE_ROOT", "/nonexistent").run(&["doctor", "--host", "pct", "--json"]).ended(3);
+    let report: Value = serde_json::from_str(&node.out).expect("JSON");
+    let bad = |topic: &str| {
+        let findings = report["findings"].as_array().expect("findings");
+        let found = findings.iter().find(|finding| finding["topic"] == topic && finding["level"] == "bad");
+        found.map(|finding| finding["what"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+    };
+    assert!(bad("programs").contains("/nonexistent/usr/sbin/pct"), "{report:#}");
+    assert!(bad("cluster").contains("the cluster's file system is not mounted"), "{report:#}");
+}
+
+#[test]
+fn the_doctor_says_what_to_do_about_what_is_in_the_way() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::with_fleet();
+    std::fs::create_dir(stage.path().join("journal")).expect("a directory");
+    std::fs::set_permissions(stage.path().join("journal"), PermissionsExt::from_mode(0o777)).expect("a mode");
+    support::settings().bind(|| {
+        let mut settings = insta::Settings::clone_current();
+        settings.add_filter(r"(?m)^.*free for the journal.*$\n", "");
+        settings.add_filter(r"/[^ `]*/journal ", "[dir]/journal ");
+        settings.bind(|| insta::assert_snapshot!("doctor", stage.run(&["doctor"]).whole()));
+    });
 }

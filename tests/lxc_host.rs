@@ -27,10 +27,10 @@ use phoenix::machine::{Evidence, FailureClass, StepResult};
 use phoenix::manifest::{Origin, Ownership};
 use phoenix::plan::{Action, CopyFrom, HoldBy, StartPurpose};
 
+use archive::template;
 use fleets::ctid;
 use hands::mark;
 use steps::start;
-use archive::template;
 use world::{HOST_ROOT, World};
 
 /// From nothing to nothing, by the steps of a whole `up` and `down`.

@@ -8,12 +8,16 @@
 
 #[path = "fleets/archive.rs"]
 mod archive;
+#[path = "pct_host/fleet.rs"]
+mod fleet;
 #[path = "fleets/mod.rs"]
 mod fleets;
 #[path = "fleets/hands.rs"]
 mod hands;
 #[path = "fleets/recorded.rs"]
 mod recorded;
+#[path = "pct_host/settle.rs"]
+mod settle;
 #[path = "lxc_host/steps.rs"]
 mod steps;
 #[path = "pct_host/world.rs"]

@@ -99,11 +99,6 @@ impl Setting {
         Ok(kind)
     }
 
-    /// Whether this machine is a host of the kind.
-    pub(super) fn is_here(&self, kind: HostKind) -> bool {
-        kind_of_machine().is_ok_and(|found| found == kind)
-    }
-
     fn bound_kind(&self) -> Result<Option<HostKind>, CliError> {
         Ok(self.binding()?.and_then(|binding| HostKind::ALL.into_iter().find(|kind| kind.name() == binding.host)))
     }
@@ -227,8 +222,13 @@ fn default_journal() -> Result<PathBuf, CliError> {
 }
 
 /// Below what Proxmox's files and programs are: the root, or a test's own.
-fn pve_root() -> PathBuf {
+pub(super) fn pve_root() -> PathBuf {
     std::env::var_os("PHOENIX_PVE_ROOT").filter(|root| !root.is_empty()).map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
+
+/// Whether this machine is a host of the kind.
+pub(super) fn machine_is(kind: HostKind) -> bool {
+    kind_of_machine().is_ok_and(|found| found == kind)
 }
 
 fn kind_of_machine() -> Result<HostKind, CliError> {

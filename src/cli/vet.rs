@@ -10,14 +10,10 @@ use crate::ids::HostKind;
 use crate::manifest::{Checked, Manifest, Problems, Spec};
 
 use super::blame::CliError;
-use super::setting::Setting;
+use super::setting::{Setting, machine_is};
 
 /// Refuses what the host cannot do of what is wanted, all at once.
-pub(super) fn vet<'a>(
-    host: &dyn Host,
-    manifest: &Manifest<Checked>,
-    wanted: impl IntoIterator<Item = &'a Wanted>,
-) -> Result<(), CliError> {
+pub(super) fn vet<'a>(host: &dyn Host, manifest: &Manifest<Checked>, wanted: impl IntoIterator<Item = &'a Wanted>) -> Result<(), CliError> {
     let wanted: Vec<Arc<Spec>> = wanted.into_iter().map(|wanted| wanted.spec.clone()).collect();
     match problems(host, manifest, &wanted)? {
         Some(problems) => Err(CliError::Manifest(Box::new(problems))),
@@ -28,7 +24,7 @@ pub(super) fn vet<'a>(
 /// What the host has against a manifest that is only checked: nothing where this machine is no such host, or does not answer.
 pub(super) fn glance(setting: &Setting, kind: HostKind, manifest: &Manifest<Checked>) -> Option<Problems> {
     let here = match kind {
-        HostKind::Pct => setting.is_here(kind),
+        HostKind::Pct => machine_is(kind),
         // Containers of plain LXC are mostly brought up elsewhere than they are checked, and the simulator has no objections.
         HostKind::Lxc | HostKind::Sim => false,
     };

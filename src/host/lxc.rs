@@ -9,6 +9,7 @@
 mod config;
 mod define;
 mod destroy;
+pub(super) mod doctor;
 mod layout;
 mod life;
 mod mark;
@@ -38,8 +39,8 @@ use crate::shim::{JobResult, ShimBinary};
 
 use super::local::act::{Act, Taken, drift, failed, io_failed};
 use super::local::life::Up;
-use super::local::{self, Backend, Local, PROGRAM_DIRECTORIES, Places, cgroup, durable, find_program, io_error, machine_id, unusable};
 use super::local::vet::{self, SubordinateIds};
+use super::local::{self, Backend, Local, PROGRAM_DIRECTORIES, Places, cgroup, durable, find_program, io_error, machine_id, unusable};
 use super::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
 
 /// Where things are. [`LxcOptions::new`] fills in what a host has by default.
@@ -186,7 +187,8 @@ impl Host for Lxc {
 
     fn vet(&self, wanted: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError> {
         let ids = SubordinateIds::of_this_machine();
-        let each = |spec: &Arc<Spec>| vet::bridges(spec, Path::new(INTERFACES)).into_iter().chain(vet::idmap(spec, &ids)).collect::<Vec<_>>();
+        let each =
+            |spec: &Arc<Spec>| vet::bridges(spec, Path::new(INTERFACES)).into_iter().chain(vet::idmap(spec, &ids)).collect::<Vec<_>>();
         Ok(wanted.iter().flat_map(each).collect())
     }
 

@@ -11,6 +11,7 @@ pub mod config;
 mod configure;
 mod define;
 mod destroy;
+pub(super) mod doctor;
 mod edit;
 mod fetch;
 pub mod firewall;

@@ -16,8 +16,8 @@ use phoenix::plan::{Action, StartPurpose};
 use phoenix::shim::ShimBinary;
 use phoenix_test_pct::{Installed, StorageKind, Vmid};
 
-use crate::{archive, fleets};
 use crate::hands::{Hands, mark};
+use crate::{archive, fleets};
 
 /// The host id of the containers' root, which Proxmox takes for granted.
 pub(crate) const HOST_ROOT: u32 = 100_000;
@@ -26,6 +26,7 @@ pub(crate) struct World {
     // In the order they are dropped: what runs first, the directories last.
     pub(crate) node: Installed,
     hands: Hands,
+    #[expect(dead_code, reason = "it lasts as long as the world")]
     runtime: tempfile::TempDir,
     directory: tempfile::TempDir,
 }
@@ -51,7 +52,7 @@ impl World {
         node.template(&template, "busybox.tar").expect("a template");
         std::fs::create_dir(directory.path().join("srv")).expect("a directory");
         let runtime = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
-        let host = host(node.root().path(), directory.path(), runtime.path());
+        let host = Pct::new(options(node.root().path(), directory.path(), runtime.path())).expect("a host");
         host.settle_in(&mark(fleets::ctid(900_700)).journal).expect("settled in");
         Some(Self { node, hands: Hands::new(Arc::new(host)), runtime, directory })
     }
@@ -60,13 +61,14 @@ impl World {
         self.directory.path().join(name)
     }
 
-    /// The same host as a process started later would see it.
-    pub(crate) fn again(&self) -> Pct {
-        host(self.node.root().path(), self.directory.path(), self.runtime.path())
-    }
-
-    pub(crate) fn runtime(&self) -> &Path {
-        self.runtime.path()
+    /// The host after a crash of the machine: another boot, and nothing in the runtime directory.
+    pub(crate) fn after_a_host_crash(&self) -> Hands {
+        let runtime = self.path("runtime-of-the-next-boot");
+        std::fs::create_dir(&runtime).expect("a directory");
+        std::fs::write(self.path("boot"), "the-next-boot\n").expect("written");
+        let mut options = options(self.node.root().path(), self.directory.path(), &runtime);
+        options.boot_id_file = Some(self.path("boot"));
+        Hands::new(Arc::new(Pct::new(options).expect("a host")))
     }
 
     pub(crate) fn spec(&self, ctid: Ctid) -> Spec {
@@ -155,10 +157,10 @@ pub(crate) fn partial(result: StepResult) -> String {
     }
 }
 
-fn host(root: &Path, directory: &Path, runtime: &Path) -> Pct {
+fn options(root: &Path, directory: &Path, runtime: &Path) -> PctOptions {
     let mut options = PctOptions::new(directory.join("state"));
     options.root = root.to_owned();
     options.runtime = Some(runtime.to_owned());
     options.shim = ShimBinary::At(PathBuf::from(env!("CARGO_BIN_EXE_phoenix")));
-    Pct::new(options).expect("a host")
+    options
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::host::Objection;
-use crate::ids::{IdKind, IdRange};
+use crate::ids::{IdKind, IdMap, IdRange};
 use crate::manifest::Spec;
 
 /// Which ids root may map, from `/etc/subuid` and `/etc/subgid`.
@@ -28,24 +28,36 @@ impl SubordinateIds {
     }
 
     /// The first range of a map that root may not give to a container.
-    pub(crate) fn missing(&self, spec: &Spec) -> Option<(IdKind, IdRange)> {
-        if spec.idmap.is_identity() {
+    fn missing(&self, map: &IdMap) -> Option<(IdKind, IdRange)> {
+        if map.is_identity() {
             return None;
         }
         let kinds = [(IdKind::User, &self.users), (IdKind::Group, &self.groups)];
-        let ranges = kinds.iter().flat_map(|(kind, owned)| spec.idmap.ranges(*kind).iter().map(move |range| (*kind, owned, *range)));
+        let ranges = kinds.iter().flat_map(|(kind, owned)| map.ranges(*kind).iter().map(move |range| (*kind, owned, *range)));
         let covered = |owned: &[(u32, u32)], range: &IdRange| {
             // Of itself, root may always map its own id.
             (range.host == 0 && range.count == 1)
-                || owned.iter().any(|(first, count)| range.host >= *first && range.host - first <= count.saturating_sub(range.count) && range.count <= *count)
+                || owned.iter().any(|(first, count)| {
+                    range.host >= *first && range.host - first <= count.saturating_sub(range.count) && range.count <= *count
+                })
         };
         ranges.into_iter().find(|(_, owned, range)| !covered(owned, range)).map(|(kind, _, range)| (kind, range))
     }
 }
 
+/// What of a map root may not give, in words.
+pub(crate) fn unmappable(map: &IdMap, ids: &SubordinateIds) -> Option<String> {
+    let (kind, IdRange { host, count, .. }) = ids.missing(map)?;
+    let file = match kind {
+        IdKind::User => "/etc/subuid",
+        IdKind::Group => "/etc/subgid",
+    };
+    Some(format!("{file} does not give root the {count} ids from {host} on"))
+}
+
 /// What is said of a map that root may not give.
 pub(crate) fn idmap(spec: &Spec, ids: &SubordinateIds) -> Option<Objection> {
-    let (kind, IdRange { host, count, .. }) = ids.missing(spec)?;
+    let (kind, IdRange { host, count, .. }) = ids.missing(&spec.idmap)?;
     let (file, who) = match kind {
         IdKind::User => ("/etc/subuid", "users"),
         IdKind::Group => ("/etc/subgid", "groups"),
@@ -64,7 +76,8 @@ pub(crate) fn bridges(spec: &Spec, interfaces: &Path) -> Vec<Objection> {
         known if known.is_empty() => "make it; this host has no bridge at all".to_owned(),
         known => format!("make it, or name one that there is: {}", known.join(", ")),
     };
-    let objection = |bridge: &str| Objection { ctid: spec.ctid, what: format!("there is no bridge {bridge} on this host"), remedy: remedy() };
+    let objection =
+        |bridge: &str| Objection { ctid: spec.ctid, what: format!("there is no bridge {bridge} on this host"), remedy: remedy() };
     missing.map(|nic| objection(&nic.bridge)).collect()
 }
 
@@ -85,4 +98,23 @@ fn root_ranges(text: &str) -> Vec<(u32, u32)> {
         (matches!(owner, "root" | "0") && fields.next().is_none()).then_some((first, count))
     };
     text.lines().filter_map(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_needs_ranges_that_root_was_given() {
+        let ids = SubordinateIds::parse("root:100000:65536\nlxd:900000:65536\n", "0:100000:65536\n");
+        let missing = |host, count| unmappable(&IdMap::shifted(host, count).expect("a map"), &ids);
+        assert_eq!(missing(100_000, 65_536), None);
+        assert_eq!(missing(165_535, 1), None);
+        for (host, count) in [(100_000, 65_537), (99_999, 2), (165_536, 1), (900_000, 1)] {
+            assert!(missing(host, count).is_some_and(|what| what.contains("/etc/subuid")), "{host} {count}");
+        }
+        assert_eq!(unmappable(&IdMap::identity(), &ids), None);
+        let own = IdMap::from_lxc(["u 0 0 1", "u 1 100000 10", "g 0 100000 10"]).expect("a map");
+        assert_eq!(unmappable(&own, &ids), None);
+    }
 }

@@ -91,7 +91,13 @@ impl Act<'_, Pct> {
         match (found, config.main().lock()) {
             (Some(found), None) if ours => {
                 judge_mark(&self.effect.mark, Some(&found))?;
-                if config.main().value("rootfs").is_none() { Ok(AtPlace::HalfMade(left)) } else { Ok(AtPlace::Ours) }
+                let copied = left.source.is_some() && self.made_it(kind, task_of);
+                match config.main().value("rootfs") {
+                    None => Ok(AtPlace::HalfMade(left)),
+                    // Cut off between the two locks: the clone is whole, its source is locked still.
+                    Some(_) if copied => Ok(AtPlace::HalfMade(Leftover { source: left.source, ..Leftover::default() })),
+                    Some(_) => Ok(AtPlace::Ours),
+                }
             }
             (Some(_), Some("create")) if ours => Ok(AtPlace::HalfMade(left)),
             // Locked for something else, after it was made.

@@ -154,7 +154,8 @@ impl Act<'_, Pct> {
             Some(ticks) => {
                 let age_s = (now.moment.boottime_ms / 1000).saturating_sub(ticks / TICKS_PER_S);
                 let since = u64::try_from(now.wall.0 / 1000).unwrap_or(0).saturating_sub(age_s + ROUNDING_S);
-                tasks.iter().filter(|task| task.started >= since).count() <= 1
+                // By ticks, which are finer; by seconds as well, since ticks of another boot mean nothing.
+                tasks.iter().filter(|task| task.start_ticks >= ticks && task.started >= since).count() <= 1
             }
             None if self.intent().deadline.boot == *self.local.clock.boot() => false,
             None => tasks.last().is_some_and(|last| in_time(self.effect, last)),
@@ -175,7 +176,7 @@ impl Act<'_, Pct> {
 
 /// Where a storage keeps the volumes of a container as files, if it does.
 fn images(storage: &Storage, ctid: Ctid) -> Option<PathBuf> {
-    let path = storage.path.as_ref().filter(|_| storage.abilities.containers)?;
+    let path = storage.path.as_ref()?;
     Some(path.join("images").join(ctid.to_string()))
 }
 

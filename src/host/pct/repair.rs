@@ -15,6 +15,7 @@ use crate::plan::{SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
 use crate::shim::Kept;
 
 use super::Pct;
+use super::config::Config;
 use super::leftover::Leftover;
 
 impl Act<'_, Pct> {
@@ -59,6 +60,9 @@ impl Act<'_, Pct> {
     fn clear_away(&self, leftover: &str) -> Taken<()> {
         let Some(config) = self.found_config()? else { return self.clear_remains(leftover) };
         let marked = self.check_mark().is_ok();
+        if marked && is_whole(&config) {
+            return Ok(());
+        }
         if !marked && Leftover::config_in(leftover) != Some(config.digest().as_str()) {
             let owner = format!("{}, changed since it was found half-made", self.host.layout.config(self.intent().ctid).display());
             return Err(Box::new(StepResult::Foreign { owner }));
@@ -116,14 +120,20 @@ impl Act<'_, Pct> {
         Ok(())
     }
 
+    /// Whether nothing half-made lies there: nothing at all, or a container that is whole and ours.
+    fn is_cleared(&self) -> Taken<bool> {
+        let whole = self.found_config()?.is_some_and(|config| is_whole(&config)) && self.check_mark().is_ok();
+        Ok(whole || self.leftover()?.is_empty())
+    }
+
     /// Whether nothing is left of what [`Self::repair`] puts right.
     pub(super) fn probe_repair(&self, leftover: &str) -> Taken<bool> {
         match &self.intent().step.step {
-            Step::DefineCreate => Ok(self.leftover()?.is_empty()),
+            Step::DefineCreate => self.is_cleared(),
             Step::DefineClone => {
                 let Origin::Clone { source } = &self.effect.spec.origin else { return Ok(true) };
                 let locked = self.locked_source(*source)?.is_some_and(|(_, found)| Leftover::source_in(leftover) == Some(&found));
-                Ok(self.leftover()?.is_empty() && !locked)
+                Ok(self.is_cleared()? && !locked)
             }
             Step::CloneHold | Step::CloneRelease => self.is_repaired(SNAPSHOT_FOR_CLONES),
             Step::SnapshotTake => self.is_repaired(SNAPSHOT_BEFORE_VOLUMES),
@@ -146,6 +156,11 @@ impl Act<'_, Pct> {
             | Step::DownStop => Ok(true),
         }
     }
+}
+
+/// Whether a container that bears our mark was made to the end.
+fn is_whole(config: &Config) -> bool {
+    config.main().lock().is_none() && config.main().value("rootfs").is_some()
 }
 
 /// LXC's directory of a container that never was; what is in use, or not empty, stays.

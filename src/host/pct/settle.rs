@@ -1,4 +1,31 @@
 //! What became of an intent without outcome.
+//!
+//! The world is looked at with the locks held and nothing in flight any more ([`crate::host::local::settle`]). Nothing is
+//! changed here. `docs/proxmox-doubts.md` has the table at length, with what is told from a stranger's by what, and the tests.
+//!
+//! | step in doubt | verdict |
+//! |---|---|
+//! | any | lock held by others past the deadline: waits for the lock; processes of the step that cannot be ended: undead |
+//! | any but `define.*`, `template.fetch`, `volume.prepare`, `down.destroy`, repairs | no configuration: `Gone`; no mark: mark missing; another's mark: `Foreign`; mark of a later epoch: journal older |
+//! | `template.fetch` | the storage has the file: `Done`; else `Absent` |
+//! | `define.create` | whole with our mark: `Done`; `lock: create`, with or without volume and mount, or those alone: `Partial` if this intent made it, else `Foreign`; nothing: `Absent` |
+//! | `define.clone` | as `define.create`; `lock: disk` on the source: `Partial` if this intent made it; whole with settings of its source: `Absent` |
+//! | `define.mark` | mark ours: `Done`; missing, and a person asked for it to be written: `Absent`; else as above |
+//! | `clone.hold` by snapshot, `snapshot.take` | whole and not locked: `Done`; none: `Absent`; `snapstate` or a snapshot's lock: `Partial` |
+//! | `clone.release` | no snapshot: `Done`; whole: `Absent`; `snapstate` or a snapshot's lock: `Partial` |
+//! | `clone.hold` by stopping, `finalize.stop`, `down.stop` | neither init nor monitor: `Done`; else `Absent` |
+//! | `configure.set`, `autostart.set`, `firewall.set` | the file says it, or will at the next start: `Done`; else `Absent` |
+//! | `finalize.start`, `run.start` | a `pct start` at work is waited for, past the deadline it is `Partial`; init up, its map and the sources as wanted: `Done`; else `Absent` |
+//! | `finalize.idmap` | init lost: failed; map as planned: `Done`; else the drift it is |
+//! | `volume.prepare` | owner and mode as wanted and not recursive: `Done`; else `Absent` |
+//! | `volume.attach` | the mount point is there and the source is the same: `Done`; else `Absent` |
+//! | `volume.detach` | no mount point at the target: `Done`; else `Absent` |
+//! | `run.ready` | init lost: failed; else `Absent` |
+//! | `feature.apply`, `application.run` | a result: what it says; none: `Interrupted` |
+//! | `health.check` | a result of 0: `Done`; init lost: failed; else `Absent` |
+//! | `down.destroy` | configuration with our mark: `Absent`; `lock: destroyed` alone, if this intent made it so, or volumes, mounts or results without a configuration: `Partial`; nothing: `Done` |
+//! | a repair | nothing half-made is left: `Done`; else `Absent` |
+
 use crate::host::local::act::{Act, Taken};
 use crate::host::local::settle::{done_if, or_absent};
 use crate::machine::{Evidence, StepResult};

@@ -40,6 +40,9 @@ pub struct Abilities {
     pub templates: bool,
 }
 
+/// Where templates are below a storage's path.
+const TEMPLATES: &str = "template/cache";
+
 /// The types that containers can be on. A subvolume of btrfs cannot be copied from a snapshot, only an image on it can.
 const KINDS: [(&str, Abilities); 8] = {
     const fn can(snapshots: bool, copies_from_snapshot: bool, templates: bool) -> Abilities {
@@ -75,16 +78,25 @@ impl Storage {
         self.abilities.is_some_and(|can| can.copies_from_snapshot) && !subvolume
     }
 
+    /// Whether its files are surely on this machine, so that looking at them cannot hang.
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind.as_str(), "dir" | "btrfs")
+    }
+
+    /// Where its templates are; `None` if it keeps no files.
+    pub fn template_directory(&self) -> Option<PathBuf> {
+        Some(self.path.as_ref()?.join(self.templates.as_deref().unwrap_or(TEMPLATES).trim_start_matches('/')))
+    }
+
     /// The file of a template or snippet, as `vztmpl/debian.tar.zst` behind the colon; `None` if it keeps no such files.
     pub fn file(&self, volume: &str) -> Option<PathBuf> {
         let (content, name) = volume.split_once('/')?;
         let below = match content {
-            "vztmpl" => self.templates.as_deref().unwrap_or("template/cache"),
+            "vztmpl" => return plain_name(name).then_some(self.template_directory()?.join(name)),
             "snippets" => self.snippets.as_deref().unwrap_or("snippets"),
             _ => return None,
         };
-        let plain = !name.is_empty() && !name.contains("..") && !name.starts_with('/');
-        plain.then_some(self.path.as_ref()?.join(below.trim_start_matches('/')).join(name))
+        plain_name(name).then_some(self.path.as_ref()?.join(below.trim_start_matches('/')).join(name))
     }
 }
 
@@ -102,6 +114,10 @@ pub fn parse(text: &str) -> Vec<Storage> {
 pub fn of_volume<'a, 'b>(storages: &'a [Storage], volume: &'b str) -> Option<(&'a Storage, &'b str)> {
     let (name, rest) = volume.split_once(':')?;
     Some((storages.iter().find(|storage| storage.name == name)?, rest))
+}
+
+fn plain_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains("..") && !name.starts_with('/')
 }
 
 fn read(stanza: &Stanza) -> Storage {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::ids::Ctid;
 use crate::manifest::{Mount, Origin, Ownership, Spec, Template};
 
+use super::super::local::unusable;
 use super::super::local::vet::{self, SubordinateIds};
 use super::super::{HostError, Objection};
-use super::super::local::unusable;
 use super::config::Config;
 use super::ha;
 use super::layout::Layout;
@@ -135,11 +135,20 @@ impl<'a> Node<'a> {
                 }
             }
             Origin::Clone { source } => {
+                if self.wanted.get(source).is_some_and(|source| !source.mounts.is_empty()) {
+                    objections.push(
+                        format!("its source {source} has volumes attached, and Proxmox clones no container with directories of the host"),
+                        "clone both from a container without volumes",
+                    );
+                }
                 let config = self.configs.get(source).and_then(|config| config.main().unprivileged().ok());
                 let planned = self.wanted.get(source).map(|source| source.unprivileged);
                 if config.or(planned).is_some_and(|unprivileged| unprivileged != spec.unprivileged) {
                     objections.push(
-                        format!("its source {source} is {}, which a clone inherits and which cannot be changed", privilege(!spec.unprivileged)),
+                        format!(
+                            "its source {source} is {}, which a clone inherits and which cannot be changed",
+                            privilege(!spec.unprivileged)
+                        ),
                         format!("make it {} too, or create it from a template", privilege(!spec.unprivileged)),
                     );
                 }
@@ -161,14 +170,15 @@ impl<'a> Node<'a> {
 
     /// Where its root file system is to be.
     fn vet_storage(&self, spec: &Spec, objections: &mut Objections<'_>) {
-        let Some(name) = self.wanted_storage(spec) else { return };
+        let Some(name) = wanted_storage(spec) else { return };
         let remedy = || {
-            let fit = self.storages.iter().filter(|storage| storage.is_on(&self.name) && storage.abilities.is_some() && storage.holds("rootdir"));
+            let fit =
+                self.storages.iter().filter(|storage| storage.is_on(&self.name) && storage.abilities.is_some() && storage.holds("rootdir"));
             let names: Vec<&str> = fit.map(|storage| storage.name.as_str()).collect();
-            match names.is_empty() {
-                true => "give a storage the content \"rootdir\" with `pvesm set STORAGE --content rootdir,...`".to_owned(),
-                false => format!("name another with \"storage\"; this node has {}", names.join(", ")),
+            if names.is_empty() {
+                return "give a storage the content \"rootdir\" with `pvesm set STORAGE --content rootdir,...`".to_owned();
             }
+            format!("name another with \"storage\"; this node has {}", names.join(", "))
         };
         let what = match self.storages.iter().find(|storage| storage.name == name) {
             None => format!("there is no storage {name}"),
@@ -199,7 +209,8 @@ impl<'a> Node<'a> {
         {
             let file = storage.file(rest);
             if let Some(file) = file.filter(|file| !file.is_file()) {
-                objections.push(format!("the hook script {volume} is not there"), format!("put it at {} and `chmod +x` it", file.display()));
+                objections
+                    .push(format!("the hook script {volume} is not there"), format!("put it at {} and `chmod +x` it", file.display()));
             }
         }
         if let (Some(pool), Some(pools)) = (&options.pool, &self.pools)
@@ -255,15 +266,6 @@ impl<'a> Node<'a> {
         Some((storage, rest))
     }
 
-    /// The storage where a container that is still to be made is put; `None` if that follows from its source alone.
-    fn wanted_storage<'b>(&self, spec: &'b Spec) -> Option<&'b str> {
-        let named = spec.host_options.storage.as_deref();
-        match &spec.origin {
-            Origin::Template(_) => Some(named.unwrap_or(DEFAULT_STORAGE)),
-            Origin::Clone { .. } => named,
-        }
-    }
-
     /// The storage where its root file system is, or will be.
     fn storage_of(&self, spec: &Spec) -> Option<String> {
         let mut spec = spec;
@@ -273,13 +275,22 @@ impl<'a> Node<'a> {
                 let rootfs = config.main().rootfs().ok().flatten()?;
                 return Some(rootfs.volume.split_once(':')?.0.to_owned());
             }
-            match (self.wanted_storage(spec), &spec.origin) {
+            match (wanted_storage(spec), &spec.origin) {
                 (Some(name), _) => return Some(name.to_owned()),
                 (None, Origin::Clone { source }) => spec = self.wanted.get(source)?,
                 (None, Origin::Template(_)) => return None,
             }
         }
         None
+    }
+}
+
+/// The storage where a container that is still to be made is put; `None` if that follows from its source alone.
+fn wanted_storage(spec: &Spec) -> Option<&str> {
+    let named = spec.host_options.storage.as_deref();
+    match &spec.origin {
+        Origin::Template(_) => Some(named.unwrap_or(DEFAULT_STORAGE)),
+        Origin::Clone { .. } => named,
     }
 }
 
@@ -292,3 +303,6 @@ fn pools(users: &str) -> Vec<String> {
     let names = users.lines().filter_map(|line| line.strip_prefix("pool:")?.split(':').next());
     names.map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,10 @@ fn a_container_is_what_its_configuration_says() {
 #[test]
 fn a_container_is_copied_live_if_every_part_of_it_can_be() {
     let node = Node::new();
-    node.write("etc/pve/storage.cfg", "lvmthin: thin\n\tcontent rootdir\n\nzfspool: tank\n\tcontent rootdir\n\nbtrfs: btr\n\tpath /srv/btr\n");
+    node.write(
+        "etc/pve/storage.cfg",
+        "lvmthin: thin\n\tcontent rootdir\n\nzfspool: tank\n\tcontent rootdir\n\nbtrfs: btr\n\tpath /srv/btr\n",
+    );
     for (number, text) in [
         (900_101, "rootfs: thin:vm-1-disk-0\nmp0: thin:vm-1-disk-1,mp=/a\n"),
         (900_102, "rootfs: thin:vm-2-disk-0\nmp0: /srv/a,mp=/a\n"),
