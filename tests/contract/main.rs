@@ -6,13 +6,11 @@
 //! `sim`), and what follows from an answer.
 //!
 //! Real containers need root, LXC and a static busybox; without them their cases say `skipped: ...` and pass. Container numbers
-//! from 900700 on.
+//! from 902000 on.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects; everything else fails it")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
-#[path = "../fleets/archive.rs"]
-mod archive;
 #[path = "../fleets/archive.rs"]
 mod archive;
 #[path = "../fleets/mod.rs"]
@@ -23,8 +21,6 @@ mod hands;
 mod learned;
 #[path = "../lxc_host/world.rs"]
 mod lxc_world;
-#[path = "../pct_host/world.rs"]
-mod pct_world;
 #[path = "../fleets/recorded.rs"]
 mod recorded;
 #[path = "../fleets/tree.rs"]

@@ -10,10 +10,18 @@ use phoenix::host::Host;
 use phoenix::ids::Ctid;
 use phoenix::manifest::{Firewall, FirewallPolicy, Mount, Origin, Spec, Template};
 
-use super::archive;
+use phoenix::host::pct::Pct;
+
 use super::machine::{end, left_below, make_filled, owner, print, swap};
-use super::pct_world::{TEMPLATE, World};
 use super::site::{Meddling, Site};
+use super::{archive, fleets, hands};
+use world::{TEMPLATE, World};
+
+#[path = "../lxc_host/steps.rs"]
+#[allow(dead_code, reason = "cases take their steps through the rig")]
+mod steps;
+#[path = "../pct_host/world.rs"]
+mod world;
 
 /// The storage that can take snapshots.
 const SNAPSHOTS: &str = "btr";
@@ -48,7 +56,8 @@ impl Site for OnPct {
     }
 
     fn again(&self) -> Arc<dyn Host> {
-        Arc::new(self.0.again())
+        let options = world::options(self.0.node.root().path(), &self.0.path(""), self.0.runtime.path());
+        Arc::new(Pct::new(options).expect("a host"))
     }
 
     fn spec(&self, ctid: Ctid) -> Spec {
@@ -111,7 +120,8 @@ impl Site for OnPct {
 
     fn left_of(&self, ctid: Ctid) -> Vec<String> {
         let root = self.0.node.root();
-        let places = [root.join("etc/pve/lxc"), root.join("etc/pve/firewall"), self.0.path("state/results"), self.0.runtime().join("results")];
+        let places =
+            [root.join("etc/pve/lxc"), root.join("etc/pve/firewall"), self.0.path("state/results"), self.0.runtime.path().join("results")];
         [left_below(ctid, &places), self.0.volumes(ctid)].concat()
     }
 
