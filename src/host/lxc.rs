@@ -202,7 +202,7 @@ impl Host for Lxc {
         if let Some(journal) = journal {
             let sentinel = self.layout.sentinel(journal);
             let there = std::fs::symlink_metadata(&sentinel).is_ok_and(|meta| meta.is_file() && meta.dev() == directory.dev());
-            if !there {
+            if !there && !phoenix_journal::sabotaged("unmounted_hosts_look_empty") {
                 return Err(HostError::NotOurs {
                     what: format!("{} is not there", sentinel.display()),
                     remedy: "mount the file system that holds the containers, or name their directory with --lxc-path".to_owned(),
@@ -213,11 +213,8 @@ impl Host for Lxc {
     }
 
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
-        let mut files = Vec::with_capacity(ctids.len());
-        for &ctid in ctids {
-            files.push(take_lock(&self.runtime, ctid)?.into_file());
-        }
-        Ok(Lease { files, keep: None })
+        let locks = ctids.iter().map(|&ctid| take_lock(&self.runtime, ctid)).collect::<Result<Vec<Lock>, LockError>>()?;
+        Ok(Lease { locks, keep: None })
     }
 
     fn allocate(&self, effect: &Effect, lease: &mut Lease) -> Result<(), HostError> {
@@ -233,7 +230,7 @@ impl Host for Lxc {
 
     fn carry_out(&self, effect: Recorded<Effect>, lease: Lease) -> Report {
         let prepared = lease.keep.and_then(|kept| kept.downcast::<Prepared>().ok()).map(|prepared| *prepared);
-        act::Act::new(self, effect.seq(), effect.epoch(), effect.get(), &lease.files, prepared).report()
+        act::Act::new(self, effect.seq(), effect.epoch(), effect.get(), &lease.locks, prepared).report()
     }
 
     fn settle(&self, doubt: &Doubt, watch: &dyn Watch) -> Report {

@@ -26,5 +26,6 @@ mod random_kills;
 mod rebuild;
 mod secrets;
 mod shims;
+mod synced;
 mod template;
 mod writers;

@@ -4,7 +4,6 @@
 //! and the words of failures.
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use phoenix_journal::{Digest, Epoch, Seq};
 use crate::ids::{Moment, StepId};
 use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Action, Effect, Intent, Mark, Presence};
-use crate::shim::{self, Ending, IntentRef, Job, JobResult, PrepareError, Prepared, ResultPlace, Secret, Task};
+use crate::shim::{self, Ending, IntentRef, Job, JobResult, Lock, PrepareError, Prepared, ResultPlace, Secret, Task};
 
 use super::{Lxc, observe};
 
@@ -30,7 +29,7 @@ const TAIL_BYTES_MAX: usize = 2048;
 pub(super) struct Act<'a> {
     pub(super) host: &'a Lxc,
     pub(super) effect: &'a Effect,
-    pub(super) locks: &'a [File],
+    pub(super) locks: &'a [Lock],
     pub(super) epoch: Epoch,
     pub(super) intent_ref: IntentRef,
     output: std::cell::RefCell<Option<Output>>,
@@ -39,7 +38,7 @@ pub(super) struct Act<'a> {
 }
 
 impl<'a> Act<'a> {
-    pub(super) fn new(host: &'a Lxc, seq: Seq, epoch: Epoch, effect: &'a Effect, locks: &'a [File], prepared: Option<Prepared>) -> Self {
+    pub(super) fn new(host: &'a Lxc, seq: Seq, epoch: Epoch, effect: &'a Effect, locks: &'a [Lock], prepared: Option<Prepared>) -> Self {
         let intent_ref = intent_ref(seq, epoch, &effect.intent);
         let (output, prepared) = (std::cell::RefCell::new(None), std::cell::RefCell::new(prepared));
         Self { host, effect, locks, epoch, intent_ref, output, prepared }
@@ -211,7 +210,7 @@ pub(super) fn judge_mark(ours: &Mark, found: Option<&Mark>) -> Taken<()> {
             Err(failed(FailureClass::MarkMissing, format!("the container bears the mark of container {}", found.ctid)))
         }
         Some(found) if !ours.owns(found) => Err(Box::new(StepResult::Foreign { owner: owner(found) })),
-        Some(found) if found.epoch > ours.epoch => {
+        Some(found) if found.epoch > ours.epoch && !phoenix_journal::sabotaged("later_epochs_are_not_noticed") => {
             let message = format!("the mark was written in epoch {}, which this journal ({}) has not reached", found.epoch, ours.epoch);
             Err(failed(FailureClass::JournalOlder, message))
         }
