@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::tables::{
-    ContainerTable, DefaultsTable, FeatureTable, FleetTable, HealthTable, LxcFeaturesTable, MountTable, NicTable, OwnerTable, ReadyTable,
-    ScriptTable, SecretTable, StartupTable, VolumeTable,
+    ContainerTable, DefaultsTable, DeviceTable, FeatureTable, FirewallTable, FleetTable, HealthTable, LxcFeaturesTable, MountTable,
+    NicTable, OwnerTable, ReadyTable, ScriptTable, SecretTable, StartupTable, VolumeTable,
 };
 use super::super::{Surroundings, load, proxmox_idmap, schema};
 use crate::ids::HostKind;
@@ -57,6 +57,8 @@ fn the_schema_knows_the_keys_that_the_readers_know() {
         ("ReadyTable", ReadyTable::KEYS),
         ("StartupTable", StartupTable::KEYS),
         ("LxcFeaturesTable", LxcFeaturesTable::KEYS),
+        ("DeviceTable", DeviceTable::KEYS),
+        ("FirewallTable", FirewallTable::KEYS),
     ];
     let read: BTreeMap<String, BTreeSet<String>> =
         rows.into_iter().map(|(table, rows)| (table.to_owned(), rows.iter().map(|row| row.name.to_owned()).collect())).collect();
@@ -103,6 +105,25 @@ fn every_example_is_right() {
         if let Err(problems) = load(&example, &around) {
             panic!("{problems}");
         }
+    }
+}
+
+/// What the simulator passes over has to be there on a node.
+#[test]
+fn the_examples_for_proxmox_are_right_on_a_node_and_nothing_is_to_be_said_of_them() {
+    let around = Surroundings {
+        host: HostKind::Pct,
+        root: false,
+        trust_manifest: false,
+        default_idmap: Some(proxmox_idmap()),
+        protected: Vec::new(),
+    };
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/proxmox");
+    let examples: Vec<PathBuf> = examples().into_iter().filter(|path| path.starts_with(&directory)).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let manifest = load(&example, &around).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(manifest.warnings().is_empty(), "{}", manifest.warnings());
     }
 }
 
