@@ -28,4 +28,6 @@ mod secrets;
 mod shims;
 mod synced;
 mod template;
+#[path = "../fleets/tree.rs"]
+mod tree;
 mod writers;
