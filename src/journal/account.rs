@@ -52,7 +52,12 @@ impl Account {
 
     /// The newest run that names a container; only it counts.
     pub fn newest_run(&self, ctid: Ctid) -> Option<&RunRecord> {
-        self.runs.iter().rev().find(|run| run.opened.command != RunCommand::Retry && run.opened.containers.contains_key(&ctid))
+        let superseded = usize::from(phoenix_journal::sabotaged("superseded_runs_go_on"));
+        self.runs
+            .iter()
+            .rev()
+            .skip(superseded)
+            .find(|run| run.opened.command != RunCommand::Retry && run.opened.containers.contains_key(&ctid))
     }
 
     /// A run by its id.

@@ -248,6 +248,6 @@ pub(super) struct FreeLocks;
 
 impl Locks for FreeLocks {
     fn lock(&self, _: &Effect) -> Result<Lease, LockError> {
-        Ok(Lease { files: Vec::new(), keep: None })
+        Ok(Lease { locks: Vec::new(), keep: None })
     }
 }

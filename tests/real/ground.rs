@@ -228,6 +228,8 @@ impl Ground {
             command.arg(env!("CARGO_BIN_EXE_phoenix"));
         }
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        // The bug that `scripts/sabotage` has switched on.
+        command.envs(std::env::var_os("PHOENIX_SABOTAGE").map(|bug| ("PHOENIX_SABOTAGE", bug)));
         command.env("PHOENIX_RUNTIME_DIR", self.runtime()).env("PHOENIX_BOOT_ID_FILE", self.path("boot_id"));
         command.arg("--journal").arg(journal).args(["--host", self.kind().name()]);
         match self.kind() {

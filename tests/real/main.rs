@@ -42,6 +42,7 @@ mod random_kills;
 mod rebuild;
 mod secrets;
 mod shims;
+mod synced;
 mod template;
 #[path = "../fleets/tree.rs"]
 mod tree;
