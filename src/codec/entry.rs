@@ -109,7 +109,7 @@ enum Page<'a> {
     RunClosed(Shown<'a, RunClosed>),
 }
 
-/// Read before anything else, so that a later version is named as such and not by its first strange field.
+/// What any version can be read as, so that a later one is named as such and not by its first strange field.
 #[derive(Deserialize)]
 struct Versioned {
     schema: u64,
@@ -118,8 +118,7 @@ struct Versioned {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SheetRead {
-    #[serde(rename = "schema")]
-    _schema: u32,
+    schema: u32,
     record: PageRead,
 }
 
@@ -152,11 +151,15 @@ pub(super) fn read(row: &Row) -> Result<Fact, CodecError> {
 }
 
 fn read_page(seq: Seq, payload: &str) -> Result<PageRead, CodecError> {
-    let Versioned { schema } = read_json(seq, payload)?;
-    if schema != u64::from(SCHEMA_VERSION) {
-        return Err(CodecError::Version { seq, found: schema });
+    match read_json::<SheetRead>(seq, payload) {
+        Ok(SheetRead { schema: SCHEMA_VERSION, record }) => Ok(record),
+        Ok(SheetRead { schema, record: _ }) => Err(CodecError::Version { seq, found: u64::from(schema) }),
+        // Only now is it asked which version it is: nearly all are of this one, and are read once.
+        Err(error) => match read_json(seq, payload)? {
+            Versioned { schema } if schema != u64::from(SCHEMA_VERSION) => Err(CodecError::Version { seq, found: schema }),
+            Versioned { schema: _ } => Err(error),
+        },
     }
-    read_json::<SheetRead>(seq, payload).map(|sheet| sheet.record)
 }
 
 fn read_json<'a, T: Deserialize<'a>>(seq: Seq, payload: &'a str) -> Result<T, CodecError> {

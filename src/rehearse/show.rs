@@ -15,6 +15,7 @@ use crate::engine::{Dice, Event};
 use crate::host::sim::{OpId, Progress, World};
 use crate::host::{Lease, LockError};
 use crate::ids::{Ctid, Moment};
+use crate::journal::Account;
 use crate::machine::RunEnd;
 use crate::plan::{Doubt, Effect};
 
@@ -41,6 +42,8 @@ impl Point<'_> {
     pub fn wreck(&self, kind: CrashKind) -> Stage {
         let mut world = self.world.clone();
         crash(&mut world, kind);
+        // The crashes at this point, and at later ones, have this past in common.
+        self.journal.keep_folded::<Account>();
         Stage { world, journal: self.journal.reopened(), cast: Arc::clone(self.cast), dice: self.dice.clone() }
     }
 }
@@ -87,10 +90,10 @@ impl<'a> Show<'a> {
         Self { world, cast, dice, guide, point: 0, places: Places::default(), ops: BTreeMap::new(), timers: BTreeSet::new() }
     }
 
-    pub(super) fn play(&mut self, turner: &mut Turner<'_, Memory, FreeLocks>) -> Result<Played, StageError> {
+    pub(super) fn play(&mut self, turner: &mut Turner<'_, &mut Memory, FreeLocks>) -> Result<Played, StageError> {
         let mut events = vec![Event::Started];
         loop {
-            if let Some(kind) = self.pass_point(&turner.journal)? {
+            if let Some(kind) = self.pass_point(turner.journal)? {
                 return Ok(Played::Crashed(kind));
             }
             let (crashed, work) = self.turn(turner, std::mem::take(&mut events))?;
@@ -100,7 +103,7 @@ impl<'a> Show<'a> {
             for piece in work {
                 let changes_host = !matches!(piece, Work::Wake { .. });
                 events.extend(self.start(piece));
-                if changes_host && let Some(kind) = self.pass_point(&turner.journal)? {
+                if changes_host && let Some(kind) = self.pass_point(turner.journal)? {
                     return Ok(Played::Crashed(kind));
                 }
             }
@@ -111,7 +114,7 @@ impl<'a> Show<'a> {
                 match self.advance()? {
                     Some(event) => events.push(event),
                     None => {
-                        if let Some(kind) = self.pass_point(&turner.journal)? {
+                        if let Some(kind) = self.pass_point(turner.journal)? {
                             return Ok(Played::Crashed(kind));
                         }
                     }
@@ -123,7 +126,7 @@ impl<'a> Show<'a> {
     /// One turn, with a point after each transaction.
     fn turn(
         &mut self,
-        turner: &mut Turner<'_, Memory, FreeLocks>,
+        turner: &mut Turner<'_, &mut Memory, FreeLocks>,
         events: Vec<Event>,
     ) -> Result<(Option<CrashKind>, Vec<Work>), StageError> {
         let now = self.world.now();
@@ -131,12 +134,12 @@ impl<'a> Show<'a> {
         turner.take_in(events, &now);
         let (mut recorded, mut given) = (turner.journal.len(), 0);
         while turner.commit(&now, &mut work)? {
-            self.note_recorded(&turner.journal, recorded);
+            self.note_recorded(turner.journal, recorded);
             self.note_work(&work[given..]);
             given = work.len();
             if turner.journal.len() > recorded {
                 recorded = turner.journal.len();
-                if let Some(kind) = self.pass_point(&turner.journal)? {
+                if let Some(kind) = self.pass_point(turner.journal)? {
                     return Ok((Some(kind), Vec::new()));
                 }
             }
