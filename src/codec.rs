@@ -7,14 +7,16 @@
 //!
 //! # Format
 //!
-//! The payload of an entry is `{"schema":1,"record":{KIND:{..}}}` with KIND one of `declaration`, `intent`, `outcome`,
-//! `note`, `run_opened`, `run_closed`. Names are in snake case, times end in `_ms`, ids and digests are hexadecimal text,
+//! The payload of an entry is `{"schema":N,"record":{KIND:{..}}}` with KIND one of `declaration`, `intent`, `outcome`,
+//! `note`, `run_opened`, `run_closed`, and N the oldest schema that can say it: a journal that uses nothing new can be read by
+//! the versions before. What a schema added is left out where it asks for nothing, and reads as that where it is absent. Names are in snake case, times end in `_ms`, ids and digests are hexadecimal text,
 //! numbers of containers, entries, epochs and generations are numbers, an id map is its `lxc.idmap` lines, a path is text or,
 //! where it is no UTF-8, `{"hex":".."}`. Scripts and output are blobs, named by their BLAKE3 digest.
 //!
 //! | schema | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1 | the first; a run may be a `rebuild` |
+//! | 2 | 0.2 | `host_options` of a spec: `devices`, `hookscript`, `pool`, `tags`, `protection`, `nameservers`, `searchdomain`, `timezone`, `firewall` |
 
 #[cfg(any(test, feature = "testing"))]
 pub mod arbitrary;

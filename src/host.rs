@@ -4,8 +4,10 @@
 //! effect's mark. No method has a default body: a host that cannot do something says so in the report. Not here: retries,
 //! order, recovery (`engine`), and writing to the journal (`driver`).
 
+mod local;
 pub mod lxc;
 mod ownership;
+pub mod pct;
 pub mod sim;
 
 use std::any::Any;

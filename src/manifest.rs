@@ -11,6 +11,7 @@ mod files;
 mod json;
 mod period;
 mod problem;
+mod proxmox;
 mod read;
 mod schema;
 mod source;
@@ -35,8 +36,8 @@ pub use json::{MANIFEST_BYTES_MAX, MANIFEST_DEPTH_MAX};
 pub use problem::{Excerpt, PROBLEMS_SHOWN_MAX, Place, Problem, Problems, Warnings};
 pub use schema::schema;
 pub use spec::{
-    Address, Autostart, EnvValue, Feature, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe,
-    Resources, SCRIPT_BYTES_MAX, Script, Spec, Template, Volume,
+    Address, Autostart, Device, EnvValue, Feature, Firewall, FirewallPolicy, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin,
+    Owner, Ownership, Ready, ReadyProbe, Resources, SCRIPT_BYTES_MAX, Script, Spec, Template, Volume,
 };
 pub use surroundings::{DEFAULT_IDMAP_COUNT, SYSTEM_DIRECTORIES, Surroundings, proxmox_idmap, subordinate_idmap};
 

@@ -11,6 +11,7 @@ use std::fmt;
 use phoenix_journal::{Body, Digest, Draft, Entry, Record, Replay, Row, Seq, StreamKey};
 use serde::{Deserialize, Serialize};
 
+use super::spec;
 use super::written::{Read, Shown};
 use crate::ids::{Ctid, RunId, Wall};
 use crate::machine::{Declaration, Fact, Line, Note, Outcome, RunClosed, RunOpened, Standing, Topic};
@@ -21,8 +22,8 @@ use crate::plan::Intent;
 pub const CONTAINER: &str = "container";
 /// The journal's machine for runs; its streams are their ids.
 pub const RUN: &str = "run";
-/// The version of the payloads. See the table in the [module's](super) documentation.
-pub const SCHEMA_VERSION: u32 = 1;
+/// The newest version of the payloads. See the table in the [module's](super) documentation.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A run is declared once.
 const RUN_GENERATION: u64 = 1;
@@ -49,7 +50,7 @@ impl Replay for Fact {
 pub enum CodecError {
     /// A payload of another version.
     #[error(
-        "entry {seq} has a payload of schema {found}, and this phoenix reads schema {SCHEMA_VERSION}; use the version that wrote it, or a later one"
+        "entry {seq} has a payload of schema {found}, and this phoenix reads schemas 1 to {SCHEMA_VERSION}; use the version that wrote it, or a later one"
     )]
     Version {
         /// The entry.
@@ -109,6 +110,16 @@ enum Page<'a> {
     RunClosed(Shown<'a, RunClosed>),
 }
 
+impl Page<'_> {
+    /// The oldest schema that can say it.
+    fn schema(&self) -> u32 {
+        match self {
+            Self::Declaration(Shown(declaration)) => spec::schema_of(&declaration.spec),
+            Self::Intent(_) | Self::Outcome(_) | Self::Note(_) | Self::RunOpened(_) | Self::RunClosed(_) => 1,
+        }
+    }
+}
+
 /// What any version can be read as, so that a later one is named as such and not by its first strange field.
 #[derive(Deserialize)]
 struct Versioned {
@@ -151,13 +162,14 @@ pub(super) fn read(row: &Row) -> Result<Fact, CodecError> {
 }
 
 fn read_page(seq: Seq, payload: &str) -> Result<PageRead, CodecError> {
+    let known = 1..=SCHEMA_VERSION;
     match read_json::<SheetRead>(seq, payload) {
-        Ok(SheetRead { schema: SCHEMA_VERSION, record }) => Ok(record),
+        Ok(SheetRead { schema, record }) if known.contains(&schema) => Ok(record),
         Ok(SheetRead { schema, record: _ }) => Err(CodecError::Version { seq, found: u64::from(schema) }),
-        // Only now is it asked which version it is: nearly all are of this one, and are read once.
+        // Only now is it asked which version it is: nearly all can be read, and are read once.
         Err(error) => match read_json(seq, payload)? {
-            Versioned { schema } if schema != u64::from(SCHEMA_VERSION) => Err(CodecError::Version { seq, found: schema }),
-            Versioned { schema: _ } => Err(error),
+            Versioned { schema } if u32::try_from(schema).is_ok_and(|schema| known.contains(&schema)) => Err(error),
+            Versioned { schema } => Err(CodecError::Version { seq, found: schema }),
         },
     }
 }
@@ -354,7 +366,7 @@ fn container(ctid: Ctid) -> StreamKey {
 }
 
 fn payload(record: Page<'_>) -> String {
-    let sheet = Sheet { schema: SCHEMA_VERSION, record };
+    let sheet = Sheet { schema: record.schema(), record };
     let mut json = Vec::with_capacity(PAYLOAD_BYTES_USUAL);
     serde_json::to_writer(&mut json, &sheet).expect("a document has text for keys and no part whose writing can fail");
     String::from_utf8(json).expect("JSON is UTF-8")

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::written::{self, written_as};
 use crate::ids::{Ctid, FeatureName, HealthName, Hostname, IdMap, Target, VolumeName};
 use crate::manifest::{
-    Address, Autostart, EnvValue, Feature, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe,
-    Resources, Script, Spec, Template, Volume,
+    Address, Autostart, Device, EnvValue, Feature, Firewall, FirewallPolicy, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin,
+    Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec, Template, Volume,
 };
 
 written_as! {
@@ -39,6 +39,9 @@ written_as! {
     ReadyProbe => ReadyProbeDocument,
     Autostart => AutostartDocument,
     HostOptions => HostOptionsDocument,
+    Device => DeviceDocument,
+    Firewall => FirewallDocument,
+    FirewallPolicy => FirewallPolicyDocument,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -256,4 +259,81 @@ struct HostOptionsDocument {
     lxc_features: BTreeMap<String, String>,
     fetch_template: bool,
     snapshot_before_volumes: bool,
+    // From here on schema 2: not written where it asks for nothing, so that what schema 1 could say is spelled as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "written")]
+    devices: Vec<Device>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hookscript: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pool: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    tags: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    protection: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    nameservers: Vec<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    searchdomain: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timezone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "written")]
+    firewall: Option<Firewall>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Device", deny_unknown_fields)]
+struct DeviceDocument {
+    #[serde(with = "written")]
+    path: PathBuf,
+    #[serde(with = "written")]
+    owner: Owner,
+    mode: u32,
+    deny_write: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Firewall", deny_unknown_fields)]
+struct FirewallDocument {
+    enable: bool,
+    #[serde(with = "written")]
+    policy_in: FirewallPolicy,
+    #[serde(with = "written")]
+    policy_out: FirewallPolicy,
+    rules: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "FirewallPolicy", rename_all = "snake_case")]
+enum FirewallPolicyDocument {
+    Accept,
+    Reject,
+    Drop,
+}
+
+/// The oldest schema that can say it.
+pub(super) fn schema_of(spec: &Spec) -> u32 {
+    // Destructured without `..`, so that a new key has to say since when it is known.
+    let HostOptions {
+        storage: _,
+        lxc_features: _,
+        fetch_template: _,
+        snapshot_before_volumes: _,
+        devices,
+        hookscript,
+        pool,
+        tags,
+        protection,
+        nameservers,
+        searchdomain,
+        timezone,
+        firewall,
+    } = &spec.host_options;
+    let texts = [hookscript, pool, searchdomain, timezone];
+    let more = !devices.is_empty()
+        || texts.into_iter().any(Option::is_some)
+        || !tags.is_empty()
+        || *protection
+        || !nameservers.is_empty()
+        || firewall.is_some();
+    if more { 2 } else { 1 }
 }

@@ -10,7 +10,7 @@ use phoenix_journal::Digest;
 
 use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, StepId, Wall};
 use crate::machine::{Decision, Declaration, Fact, Life, Note, OutOfTurn, RunCommand, RunOpened, Standing, Topic};
-use crate::manifest::{Feature, Script, Spec};
+use crate::manifest::{Feature, HostOptions, Script, Spec};
 
 /// What the journal says of each container; an error where it says what cannot be.
 pub type Lives = BTreeMap<Ctid, Result<Life, OutOfTurn>>;
@@ -226,7 +226,7 @@ fn settled_differences(life: &Life, new: &Spec) -> Vec<String> {
     differs("depends_on", *depends_on != new.depends_on, life.state() >= State::Running);
     differs("ready", *ready != new.ready, life.state() >= State::Running);
     differs("autostart or startup", *autostart != new.autostart, life.record(&Step::AutostartSet).done);
-    differs("storage, lxc_features, fetch_template or snapshot_before_volumes", *host_options != new.host_options, configured);
+    options_differ(host_options, &new.host_options, &mut |key, changed| differs(key, changed, configured));
     differs("application", *application != new.application, life.record(&Step::ApplicationRun).done || life.state() == State::Done);
     differs("health", *health != new.health, life.state() == State::Done);
     let names: BTreeSet<_> = features.iter().chain(&new.features).map(|feature| &feature.name).collect();
@@ -236,4 +236,37 @@ fn settled_differences(life: &Life, new: &Spec) -> Vec<String> {
         differs(&format!("feature {name}"), of(&old) != of(&new), applied);
     }
     differences
+}
+
+/// Which of the keys that only some hosts know ask for something else.
+fn options_differ(old: &HostOptions, new: &HostOptions, differs: &mut impl FnMut(&str, bool)) {
+    // Destructured without `..`, so that a new key has to find its place here.
+    let HostOptions {
+        storage,
+        lxc_features,
+        fetch_template,
+        snapshot_before_volumes,
+        devices,
+        hookscript,
+        pool,
+        tags,
+        protection,
+        nameservers,
+        searchdomain,
+        timezone,
+        firewall,
+    } = old;
+    differs("storage", *storage != new.storage);
+    differs("lxc_features", *lxc_features != new.lxc_features);
+    differs("fetch_template", *fetch_template != new.fetch_template);
+    differs("snapshot_before_volumes", *snapshot_before_volumes != new.snapshot_before_volumes);
+    differs("devices", *devices != new.devices);
+    differs("hookscript", *hookscript != new.hookscript);
+    differs("pool", *pool != new.pool);
+    differs("tags", *tags != new.tags);
+    differs("protection", *protection != new.protection);
+    differs("nameserver", *nameservers != new.nameservers);
+    differs("searchdomain", *searchdomain != new.searchdomain);
+    differs("timezone", *timezone != new.timezone);
+    differs("firewall", *firewall != new.firewall);
 }

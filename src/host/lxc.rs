@@ -2,48 +2,43 @@
 //!
 //! A container is a directory `PATH/CTID` of root's with `config`, `phoenix.mark` and `rootfs`. It is built complete under
 //! another name and renamed into place, and destroyed by being renamed away first, so that what stands at the place is whole.
-//! Every step looks at the mark under the container's lock before it acts. Not here: the shim's protocol (`shim`), the rules
-//! for shared directories (`ownership`), and what is done about a report (`engine`).
+//! Every step looks at the mark under the container's lock before it acts. Not here: what every
+//! backend of this kernel shares (`local`), the rules for shared directories (`ownership`), and what is done about a report
+//! (`engine`).
 
-mod act;
-mod cgroup;
 mod config;
 mod define;
 mod destroy;
-mod durable;
-mod inside;
 mod layout;
 mod life;
 mod mark;
 mod mount_entry;
 mod observe;
-mod proc;
-mod ready;
 mod removal;
-mod script;
 mod settle;
 mod template;
-mod traces;
 mod volume;
 mod wanted;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use phoenix_journal::{JournalId, Recorded};
 
 pub use config::{Config, ConfigError};
 
-use crate::ids::{Ctid, Now};
-use crate::machine::Report;
+use crate::ids::{Ctid, HostKind, IdMap, Now};
+use crate::machine::{Evidence, Report, StepResult};
 use crate::manifest::Spec;
-use crate::plan::{Doubt, Effect, Mark, Observation, Traces};
-use crate::shim::{self, Clock, Lock, LockName, PrepareError, Prepared, RuntimeDir, ShimBinary};
+use crate::plan::{Action, Doubt, Effect, Intent, Mark, Observation, Presence, Traces};
+use crate::shim::{JobResult, ShimBinary};
 
-use super::ownership::Grounds;
+use super::local::act::{Act, Taken, drift, io_failed};
+use super::local::life::Up;
+use super::local::{self, Backend, Local, PROGRAM_DIRECTORIES, Places, cgroup, durable, find_program, io_error, machine_id, unusable};
 use super::{Host, HostError, Lease, LockError, Territory, Watch};
-use crate::ids::HostKind;
 
 /// Where things are. [`LxcOptions::new`] fills in what a host has by default.
 #[derive(Clone, Debug)]
@@ -66,10 +61,8 @@ pub struct LxcOptions {
 
 /// The container directory of LXC.
 pub const LXC_PATH: &str = "/var/lib/lxc";
-/// Where programs are looked for; the environment's `PATH` is not root's to trust.
-const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
-/// What names this node (`machine-id(5)`).
-const MACHINE_ID: &str = "/etc/machine-id";
+/// How long programs of the host get between `SIGTERM` and `SIGKILL`.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl LxcOptions {
     /// The defaults, with `state` as the state directory.
@@ -92,14 +85,10 @@ impl LxcOptions {
 /// [`Host::carry_out`] with the lease; after a crash [`Host::settle`] for each doubt, without a lease: it takes the locks itself.
 #[derive(Debug)]
 pub struct Lxc {
+    local: Local,
     layout: layout::Layout,
-    runtime: RuntimeDir,
-    state: PathBuf,
-    clock: Clock,
-    shim: ShimBinary,
     programs: Programs,
     controllers: cgroup::Controllers,
-    grounds: Grounds,
     templates: template::Digests,
 }
 
@@ -108,7 +97,6 @@ pub struct Lxc {
 struct Programs {
     lxc_start: PathBuf,
     lxc_stop: PathBuf,
-    lxc_attach: PathBuf,
     cp: PathBuf,
 }
 
@@ -126,28 +114,14 @@ impl Lxc {
                 "name another with --lxc-path",
             ));
         }
-        let runtime = match runtime {
-            Some(path) => RuntimeDir::at(path),
-            None => RuntimeDir::from_env(),
-        }
-        .map_err(|error| unusable(&error.to_string(), "name another with PHOENIX_RUNTIME_DIR"))?;
-        let clock = match &boot_id_file {
-            Some(file) => Clock::from_file(file),
-            None => Clock::from_env(),
-        }
-        .map_err(|source| io_error("read the boot id", source))?;
         let find = |name: &str| find_program(name, &programs);
-        let programs =
-            Programs { lxc_start: find("lxc-start")?, lxc_stop: find("lxc-stop")?, lxc_attach: find("lxc-attach")?, cp: find("cp")? };
-        let own = [path.clone(), runtime.path().to_owned(), state.clone()].into_iter().chain(protected).collect();
+        let found = Programs { lxc_start: find("lxc-start")?, lxc_stop: find("lxc-stop")?, cp: find("cp")? };
+        let (kind, lxc_path, grace) = (HostKind::Lxc, path.clone(), GRACE);
+        let local = Local::new(Places { kind, lxc_path, runtime, state, boot_id_file, shim, programs, protected, grace })?;
         Ok(Self {
+            local,
             layout: layout::Layout::new(path),
-            grounds: Grounds { own, container_mounts: true, records: state.join("volumes") },
-            runtime,
-            state,
-            clock,
-            shim,
-            programs,
+            programs: found,
             controllers: cgroup::Controllers::of_this_host(),
             templates: template::Digests::default(),
         })
@@ -163,10 +137,6 @@ impl Lxc {
         }
         Ok(meta)
     }
-
-    fn lock_name(ctid: Ctid) -> LockName {
-        LockName::Container { backend: HostKind::Lxc.name(), ctid }
-    }
 }
 
 impl Host for Lxc {
@@ -175,17 +145,15 @@ impl Host for Lxc {
     }
 
     fn territory(&self) -> Result<Territory, HostError> {
-        let node = std::fs::read_to_string(MACHINE_ID).map_err(|source| io_error(&format!("read {MACHINE_ID}"), source))?;
+        let node = machine_id()?;
         let device = self.directory()?.dev();
-        Ok(Territory { kind: HostKind::Lxc, node: node.trim().to_owned(), directory: self.layout.path().to_owned(), device })
+        Ok(Territory { kind: HostKind::Lxc, node, directory: self.layout.path().to_owned(), device })
     }
 
     fn settle_in(&self, journal: &JournalId) -> Result<(), HostError> {
         self.directory()?;
         let sentinel = self.layout.sentinel(journal);
-        let private = |path: &Path| make_private_directory(path).map_err(|source| io_error(&format!("make {}", path.display()), source));
-        private(&self.state)?;
-        private(&self.grounds.records)?;
+        self.local.settle_in()?;
         if sentinel.exists() {
             return Ok(());
         }
@@ -194,7 +162,7 @@ impl Host for Lxc {
     }
 
     fn now(&self) -> Result<Now, HostError> {
-        Ok(self.clock.now())
+        Ok(self.local.clock.now())
     }
 
     fn observe(&self, journal: Option<&JournalId>, ctids: &[Ctid]) -> Result<Observation, HostError> {
@@ -209,71 +177,108 @@ impl Host for Lxc {
                 });
             }
         }
-        observe::observe(&self.layout, self.clock.boot(), ctids).map_err(|source| io_error("look at the containers", source))
+        observe::observe(&self.layout, self.local.clock.boot(), ctids).map_err(|source| io_error("look at the containers", source))
     }
 
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
-        let mut files = Vec::with_capacity(ctids.len());
-        for &ctid in ctids {
-            files.push(take_lock(&self.runtime, ctid)?.into_file());
-        }
-        Ok(Lease { files, keep: None })
+        self.local.lock(ctids)
     }
 
     fn allocate(&self, effect: &Effect, lease: &mut Lease) -> Result<(), HostError> {
-        if act::needs_a_shim(&effect.intent) {
-            let prepared = shim::prepare(&act::place(self, &effect.intent), effect.intent.token).map_err(|error| match error {
-                PrepareError::Full { path } => HostError::Full { path },
-                PrepareError::Io { path, source } => io_error(&format!("make result files at {}", path.display()), source),
-            })?;
-            lease.keep = Some(Box::new(prepared));
-        }
-        Ok(())
+        local::allocate(self, effect, lease)
     }
 
     fn carry_out(&self, effect: Recorded<Effect>, lease: Lease) -> Report {
-        let prepared = lease.keep.and_then(|kept| kept.downcast::<Prepared>().ok()).map(|prepared| *prepared);
-        act::Act::new(self, effect.seq(), effect.epoch(), effect.get(), &lease.files, prepared).report()
+        local::carry_out(self, &effect, lease)
     }
 
     fn settle(&self, doubt: &Doubt, watch: &dyn Watch) -> Report {
-        settle::settle(self, doubt, watch)
+        local::settle::settle(self, doubt, watch)
     }
 
     fn traces(&self, spec: &Spec, mark: &Mark) -> Result<Traces, HostError> {
-        traces::traces(self, spec, mark)
+        let rootfs = self.layout.rootfs(mark.ctid);
+        let scripts = local::traces::scripts(&self.local, Some(&rootfs), spec, mark)?;
+        let read = observe::read_config(&self.layout, mark.ctid);
+        let config = read.map_err(|source| io_error(&format!("read the configuration of container {}", mark.ctid), source))?;
+        let wanted = wanted::Wanted::of(spec, mark, &rootfs, self.controllers);
+        let unlike = config.map_or_else(|| Some("there is none".to_owned()), |config| wanted.difference(&config));
+        Ok(Traces { scripts, unlike })
     }
 }
 
-fn take_lock(runtime: &RuntimeDir, ctid: Ctid) -> Result<Lock, LockError> {
-    Lock::take(runtime, &Lxc::lock_name(ctid)).map_err(|error| match error {
-        crate::shim::LockError::Busy { holders, .. } => {
-            let first = holders.first();
-            LockError::Busy {
-                ctid,
-                holder_pid: first.map(|holder| holder.pid),
-                holder_command: first.map_or_else(|| "not to be seen from here".to_owned(), |holder| holder.command.clone()),
+impl Backend for Lxc {
+    fn local(&self) -> &Local {
+        &self.local
+    }
+
+    fn needs_a_shim(&self, intent: &Intent) -> bool {
+        match &intent.action {
+            Action::Create { .. } | Action::Clone { .. } | Action::Start { .. } | Action::RunScript { .. } | Action::AskHealth { .. } => {
+                true
             }
+            Action::Mark
+            | Action::Hold { .. }
+            | Action::Release
+            | Action::Configure
+            | Action::ReadIdmap { .. }
+            | Action::Stop { .. }
+            | Action::Prepare { .. }
+            | Action::Attach { .. }
+            | Action::Detach { .. }
+            | Action::AwaitReady { .. }
+            | Action::SetAutostart
+            | Action::Destroy
+            | Action::Repair { .. } => false,
         }
-        crate::shim::LockError::Io { path, source } => LockError::Host(io_error(&format!("take the lock {}", path.display()), source)),
-    })
-}
+    }
 
-fn find_program(name: &str, directories: &[PathBuf]) -> Result<PathBuf, HostError> {
-    let found = directories.iter().map(|directory| directory.join(name)).find(|path| path.is_file());
-    found.ok_or_else(|| unusable(&format!("{name} is not installed"), "install the package lxc (lxc-utils), or use --host sim"))
-}
+    fn up(&self, ctid: Ctid) -> io::Result<Up> {
+        observe::up(&self.layout, ctid)
+    }
 
-fn make_private_directory(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    durable::sync_directory_of(path)
-}
+    fn rootfs(&self, ctid: Ctid) -> Option<PathBuf> {
+        Some(self.layout.rootfs(ctid))
+    }
 
-fn unusable(what: &str, remedy: &str) -> HostError {
-    HostError::Unusable { what: what.to_owned(), remedy: remedy.to_owned() }
-}
+    fn check_mark(act: &Act<'_, Self>) -> Taken<()> {
+        let ctid = act.intent().ctid;
+        match observe::presence(&act.host.layout, ctid).map_err(|error| io_failed("look at the container", &error))? {
+            None => return Err(Box::new(StepResult::Gone)),
+            Some(Presence::Whole | Presence::HalfMade(_)) => {}
+        }
+        let found = observe::read_mark(&act.host.layout, ctid).map_err(|error| io_failed("read the mark", &error))?;
+        act.judge_found(found.as_ref())
+    }
 
-fn io_error(what: &str, source: io::Error) -> HostError {
-    HostError::Io { what: what.to_owned(), source }
+    fn configured_idmap(act: &Act<'_, Self>) -> Taken<Option<IdMap>> {
+        act.config()?.idmap().map_err(|error| drift("the configuration has an id map", error))
+    }
+
+    fn take(act: &Act<'_, Self>) -> Taken {
+        match &act.intent().action {
+            Action::Create { template } => act.create(*template),
+            Action::Clone { source, incarnation } => act.clone_from(*source, *incarnation),
+            Action::Mark => act.mark(),
+            Action::Hold { init } => act.stop(init.as_ref()).map(|()| Evidence::Held),
+            Action::Release => act.check_mark().map(|()| Evidence::Released),
+            Action::Configure => act.configure(),
+            Action::Start { purpose: _, idmap, sources } => act.start(idmap, sources),
+            Action::ReadIdmap { init } => act.read_idmap(init),
+            Action::Stop { init } => act.stop(init.as_ref()).map(|()| Evidence::Stopped),
+            Action::Prepare { volume, idmap } => act.prepare(volume, idmap),
+            Action::Attach { mount, source, idmap } => act.attach(mount, source, idmap),
+            Action::Detach { mount } => act.detach(mount),
+            Action::AwaitReady { init } => act.await_ready(init),
+            Action::RunScript { init } => act.run_script(init),
+            Action::AskHealth { init } => act.ask_health(init),
+            Action::SetAutostart => act.set_autostart(),
+            Action::Destroy => act.destroy(),
+            Action::Repair { leftover: _ } => act.repair(),
+        }
+    }
+
+    fn probe(act: &Act<'_, Self>, result: Option<&JobResult>) -> Taken {
+        act.probe(result)
+    }
 }

@@ -8,6 +8,7 @@ mod container;
 mod graph;
 mod network;
 mod options;
+mod proxmox;
 mod scripts;
 mod volumes;
 
@@ -58,6 +59,7 @@ pub(super) fn check(fleet: &FleetTable, base: &Path, around: &Surroundings, file
     let context = context(fleet, base, around, found);
     let order = graph::order(&context, found);
     network::unique(&context, found);
+    proxmox::nowhere(&context, found);
     let volumes = volumes::Volumes::new(&context, fleet, found);
     let mut scripts = scripts::Scripts::new(&context, files);
     let mut containers = container::Containers::new(&context, &volumes);

@@ -1,4 +1,4 @@
-//! Values with a short and a long form: scripts, features, environment variables.
+//! Values with a short and a long form: scripts, features, environment variables, devices.
 //!
 //! Apart from the tables because a text or an object may stand here, and both come to the same.
 
@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use jsonc_parser::ast::Value;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::proxmox::DevicePath;
 use super::read::{Key, Read, read_at, wrong_type};
 use super::source::Findings;
 use super::spec::EnvValue;
-use super::tables::{FeatureTable, ScriptTable, SecretTable};
+use super::tables::{DeviceTable, FeatureTable, ScriptTable, SecretTable};
 use super::value::{AnyPath, Text};
 
 /// A script: its file alone, or with what goes with it.
@@ -21,24 +22,28 @@ pub(super) struct ScriptEntry(pub(super) ScriptTable);
 #[derive(Clone, Debug)]
 pub(super) struct FeatureEntry(pub(super) FeatureTable);
 
+/// A device: its path alone, or with what goes with it.
+#[derive(Clone, Debug)]
+pub(super) struct DeviceEntry(pub(super) DeviceTable);
+
 /// The value of an environment variable.
 #[derive(Clone, Debug)]
 pub(super) struct EnvEntry(pub(super) EnvValue);
 
-/// A key whose short form is the file alone.
-macro_rules! file_or_table {
-    ($($entry:ident, $table:ident, $name:literal { $($absent:ident),* };)*) => {
+/// A key whose short form is one of its texts alone.
+macro_rules! text_or_table {
+    ($($entry:ident, $table:ident, $name:literal, $short:ident: $text:ty, $wanted:literal, $remedy:literal { $($absent:ident),* };)*) => {
         $(
             impl Read for $entry {
                 fn read(value: &Value<'_>, label: &str, found: &mut Findings) -> Option<Self> {
                     match value {
                         Value::StringLit(_) => {
-                            let script = read_at(value, label, found).map_or(Key::Bad, Key::Given);
-                            Some(Self($table { script, $($absent: Key::Absent),* }))
+                            let $short = read_at(value, label, found).map_or(Key::Bad, Key::Given);
+                            Some(Self($table { $short, $($absent: Key::Absent),* }))
                         }
                         Value::Object(_) => $table::read(value, label, found).map(Self),
                         Value::NumberLit(_) | Value::BooleanLit(_) | Value::Array(_) | Value::NullKeyword(_) => {
-                            wrong_type(value, label, "the path of a script or an object", "write \"features/base.sh\" or { \"script\": \"features/base.sh\" }", found);
+                            wrong_type(value, label, $wanted, $remedy, found);
                             None
                         }
                     }
@@ -55,16 +60,20 @@ macro_rules! file_or_table {
                 }
 
                 fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-                    json_schema!({ "anyOf": [generator.subschema_for::<AnyPath>(), generator.subschema_for::<$table>()] })
+                    json_schema!({ "anyOf": [generator.subschema_for::<$text>(), generator.subschema_for::<$table>()] })
                 }
             }
         )*
     };
 }
 
-file_or_table! {
-    ScriptEntry, ScriptTable, "script" { env, args, timeout, retries, on_interrupt };
-    FeatureEntry, FeatureTable, "feature" { name, env, args, timeout, retries, on_interrupt };
+text_or_table! {
+    ScriptEntry, ScriptTable, "script", script: AnyPath, "the path of a script or an object",
+        "write \"features/base.sh\" or { \"script\": \"features/base.sh\" }" { env, args, timeout, retries, on_interrupt };
+    FeatureEntry, FeatureTable, "feature", script: AnyPath, "the path of a script or an object",
+        "write \"features/base.sh\" or { \"script\": \"features/base.sh\" }" { name, env, args, timeout, retries, on_interrupt };
+    DeviceEntry, DeviceTable, "device", path: DevicePath, "the path of a device or an object",
+        "write \"/dev/dri/renderD128\" or { \"path\": \"/dev/dri/renderD128\", \"gid\": 104 }" { uid, gid, mode, deny_write };
 }
 
 impl Read for EnvEntry {

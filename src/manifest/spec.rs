@@ -283,4 +283,73 @@ pub struct HostOptions {
     pub fetch_template: bool,
     /// Whether a snapshot is taken before volumes are attached.
     pub snapshot_before_volumes: bool,
+    /// Devices of the host that the container gets, in the order given; paths are unique.
+    pub devices: Vec<Device>,
+    /// A script that Proxmox runs on the host around start and stop, as `local:snippets/x.pl`.
+    pub hookscript: Option<String>,
+    /// The resource pool the container belongs to.
+    pub pool: Option<String>,
+    /// Tags, lower case as Proxmox keeps them.
+    pub tags: BTreeSet<String>,
+    /// Whether Proxmox refuses to destroy the container or to change its disks.
+    pub protection: bool,
+    /// Name servers in the order given; none means the host's.
+    pub nameservers: Vec<IpAddr>,
+    /// The domain in which short names are looked up; `None` means the host's.
+    pub searchdomain: Option<String>,
+    /// The time zone inside: a name such as `Europe/Vienna`, or `host` for the host's.
+    pub timezone: Option<String>,
+    /// The container's own firewall file; `None` leaves it alone.
+    pub firewall: Option<Firewall>,
+}
+
+/// A device node of the host that the container gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The device, absolute and below `/dev`.
+    pub path: PathBuf,
+    /// Its owner, as seen inside.
+    pub owner: Owner,
+    /// Its permission bits inside.
+    pub mode: u32,
+    /// Whether the container may only read it.
+    pub deny_write: bool,
+}
+
+/// What the firewall of a Proxmox node does with the traffic of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firewall {
+    /// Whether the rules apply.
+    pub enable: bool,
+    /// What becomes of traffic to the container that no rule names.
+    pub policy_in: FirewallPolicy,
+    /// What becomes of traffic from the container that no rule names.
+    pub policy_out: FirewallPolicy,
+    /// Rules in the order given, each one line as it stands in the file.
+    pub rules: Vec<String>,
+}
+
+/// What becomes of traffic that no rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirewallPolicy {
+    /// It passes.
+    Accept,
+    /// It is answered with a refusal.
+    Reject,
+    /// It is dropped without an answer.
+    Drop,
+}
+
+impl FirewallPolicy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Accept, Self::Reject, Self::Drop];
+
+    /// The word of Proxmox for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "ACCEPT",
+            Self::Reject => "REJECT",
+            Self::Drop => "DROP",
+        }
+    }
 }

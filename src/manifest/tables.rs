@@ -3,12 +3,13 @@
 //! Apart because it is the one list from which reader, schema and editors' completion come; `docs/manifest.md` says the same at length,
 //! and a test holds the two together. Not here: rules between keys (`check`).
 
-use super::entries::{EnvEntry, FeatureEntry, ScriptEntry};
+use super::entries::{DeviceEntry, EnvEntry, FeatureEntry, ScriptEntry};
 use super::period::{Delay, Period, spoken};
+use super::proxmox::{DeviceMode, DevicePath, Domains, Pool, Resolvers, Rule, Snippet, Tag, Zone};
 use super::read::{Entries, List, Whole};
-use super::spec::{OnInterrupt, Ownership, Template};
+use super::spec::{FirewallPolicy, OnInterrupt, Ownership, Template};
 use super::table::table;
-use super::value::{AnyPath, Cidr, Device, EnvName, FsType, Gateway, HostPath, Mac, MapLines, Mode, Text, Word};
+use super::value::{AnyPath, Cidr, EnvName, FsType, Gateway, HostPath, Mac, MapLines, Mode, NetDevice, Text, Word};
 use crate::ids::{Ctid, FeatureName, FleetName, HealthName, Hostname, Target, VolumeName};
 
 /// Memory in MiB of a container that does not say.
@@ -23,6 +24,9 @@ pub(super) const HEALTH_TIMEOUT_MS: u64 = 10_000;
 pub(super) const SCRIPT_TIMEOUT_MS: u64 = 600_000;
 /// How long a started container may take until it is ready.
 pub(super) const READY_TIMEOUT_MS: u64 = 60_000;
+
+/// Permission bits of a device that does not say; Proxmox's own.
+pub(super) const DEVICE_MODE: u32 = 0o660;
 
 /// The shortest and longest time a script, a probe or a check may be given.
 pub(super) type Timeout = Period<1000, 604_800_000>;
@@ -76,6 +80,24 @@ table! {
         "fetch_template" optional fetch_template: bool = false;
         /// Whether a Proxmox snapshot is taken before volumes are attached.
         "snapshot_before_volumes" optional snapshot_before_volumes: bool = false;
+        /// Devices of the host that Proxmox passes on.
+        "devices" optional devices: List<DeviceEntry>;
+        /// A script among a Proxmox storage's snippets, run on the host around start and stop.
+        "hookscript" optional hookscript: Snippet;
+        /// The Proxmox resource pool.
+        "pool" optional pool: Pool;
+        /// Tags in Proxmox's lists, kept in lower case.
+        "tags" optional tags: List<Tag>;
+        /// Whether Proxmox refuses to destroy it.
+        "protection" optional protection: bool = false;
+        /// Name servers, written by Proxmox; without them the host's.
+        "nameserver" optional nameserver: Resolvers;
+        /// Domains in which short names are looked up, written by Proxmox; without them the host's.
+        "searchdomain" optional searchdomain: Domains;
+        /// The time zone, written by Proxmox: a name, or "host" for the host's.
+        "timezone" optional timezone: Zone;
+        /// The container's own rules for Proxmox's firewall.
+        "firewall" optional firewall: FirewallTable;
     }
 }
 
@@ -126,6 +148,24 @@ table! {
         "fetch_template" optional fetch_template: bool = false;
         /// Whether a Proxmox snapshot is taken before volumes are attached.
         "snapshot_before_volumes" optional snapshot_before_volumes: bool = false;
+        /// Devices of the host that Proxmox passes on.
+        "devices" optional devices: List<DeviceEntry>;
+        /// A script among a Proxmox storage's snippets, run on the host around start and stop.
+        "hookscript" optional hookscript: Snippet;
+        /// The Proxmox resource pool.
+        "pool" optional pool: Pool;
+        /// Tags in Proxmox's lists, kept in lower case.
+        "tags" optional tags: List<Tag>;
+        /// Whether Proxmox refuses to destroy it.
+        "protection" optional protection: bool = false;
+        /// Name servers, written by Proxmox; without them the host's.
+        "nameserver" optional nameserver: Resolvers;
+        /// Domains in which short names are looked up, written by Proxmox; without them the host's.
+        "searchdomain" optional searchdomain: Domains;
+        /// The time zone, written by Proxmox: a name, or "host" for the host's.
+        "timezone" optional timezone: Zone;
+        /// The container's own rules for Proxmox's firewall.
+        "firewall" optional firewall: FirewallTable;
     }
 }
 
@@ -133,9 +173,9 @@ table! {
     /// A network interface: a pair of virtual cables whose host end joins a bridge.
     struct NicTable {
         /// Name inside.
-        "name" required name: Device;
+        "name" required name: NetDevice;
         /// Bridge on the host.
-        "bridge" required bridge: Device;
+        "bridge" required bridge: NetDevice;
         /// Address with prefix, "dhcp", or "manual" to leave it to the inside.
         "ip" optional ip: Cidr = "dhcp";
         /// Gateway, in the address's network.
@@ -298,5 +338,35 @@ table! {
         "mount" optional mount: List<FsType>;
         /// A writable /sys.
         "force_rw_sys" optional force_rw_sys: bool;
+    }
+}
+
+table! {
+    /// A device of the host in a container.
+    struct DeviceTable {
+        /// The device node, below /dev.
+        "path" required path: DevicePath;
+        /// Its user inside.
+        "uid" optional uid: Whole<0, 4_294_967_294> = 0;
+        /// Its group inside.
+        "gid" optional gid: Whole<0, 4_294_967_294> = 0;
+        /// Its permission bits inside, in octal.
+        "mode" optional mode: DeviceMode = format!("{DEVICE_MODE:04o}");
+        /// Whether the container may not write to it.
+        "deny_write" optional deny_write: bool = false;
+    }
+}
+
+table! {
+    /// What Proxmox's firewall does with a container's traffic, at the interfaces that have `firewall`.
+    struct FirewallTable {
+        /// Whether policies and rules apply.
+        "enable" optional enable: bool = true;
+        /// What becomes of traffic to it that no rule names.
+        "policy_in" optional policy_in: FirewallPolicy = FirewallPolicy::Drop.name();
+        /// What becomes of traffic from it that no rule names.
+        "policy_out" optional policy_out: FirewallPolicy = FirewallPolicy::Accept.name();
+        /// Rules, the first that fits decides: direction, action and options, as in Proxmox's own files.
+        "rules" optional rules: List<Rule>;
     }
 }

@@ -13,6 +13,7 @@ mod documents;
 mod good;
 mod others;
 mod properties;
+mod proxmox;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

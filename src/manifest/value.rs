@@ -45,6 +45,8 @@ macro_rules! written_as_text {
     };
 }
 
+pub(super) use written_as_text;
+
 /// A name with its rule as the remedy.
 macro_rules! names {
     ($($kind:ty, $name:literal, $example:literal, $pattern:literal;)*) => {
@@ -161,7 +163,7 @@ pub(super) struct Word(pub(super) String);
 
 /// The name of a network device: at most 15 bytes (`IFNAMSIZ`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Device(pub(super) String);
+pub(super) struct NetDevice(pub(super) String);
 
 /// A path of this host, absolute or relative to the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,10 +206,10 @@ written_as_text! {
     Word, "word", "local-lvm", { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" }, |given| {
         given.parse::<VolumeName>().map(|_| Word(given.to_owned())).map_err(|error| (format!("{:?} is no name", brief(given)), error.rule.into()))
     };
-    Device, "network device", "eth0", { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$" }, |given| {
+    NetDevice, "network device", "eth0", { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$" }, |given| {
         let plain = given.parse::<VolumeName>().is_ok() && given.len() <= 15;
         let remedy = "use 1 to 15 of a-z, A-Z, 0-9, `.`, `_`, `-`, beginning with a letter or digit";
-        if plain { Ok(Device(given.to_owned())) } else { Err((format!("{:?} is no name of a network device", brief(given)), remedy.into())) }
+        if plain { Ok(NetDevice(given.to_owned())) } else { Err((format!("{:?} is no name of a network device", brief(given)), remedy.into())) }
     };
     AnyPath, "path", "features/base.sh", { "type": "string", "minLength": 1, "maxLength": 4096 }, |given| any_path(given).map(AnyPath);
     HostPath, "directory", "/srv/media", { "type": "string", "pattern": "^(/[^/\\s,\\[\\]\\\\\"#]+)+$" }, |given| host_path(given).map(HostPath);
@@ -259,7 +261,7 @@ fn env_name(given: &str) -> Result<String, (String, String)> {
     if plain { Ok(given.to_owned()) } else { Err((format!("{:?} is no name of a variable", brief(given)), remedy.into())) }
 }
 
-fn any_path(given: &str) -> Result<PathBuf, (String, String)> {
+pub(super) fn any_path(given: &str) -> Result<PathBuf, (String, String)> {
     if given.is_empty() {
         return Err(("the path is empty".into(), "write a path, absolute or relative to the manifest".into()));
     }
@@ -437,6 +439,8 @@ macro_rules! one_of {
         )*
     };
 }
+
+pub(super) use one_of;
 
 /// A kind of file system that a container may mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,10 +24,10 @@ use crate::image::{FRAME, Image, beside, directory};
 use crate::record::{History, info};
 
 /// The directory of the format of today.
-const NEWEST: &str = "v1";
+const NEWEST: &str = "v2";
 
 /// All directories, oldest first.
-const VERSIONS: [&str; 1] = [NEWEST];
+const VERSIONS: [&str; 2] = ["v1", NEWEST];
 
 #[test]
 fn every_golden_journal_says_and_becomes_what_it_did() {

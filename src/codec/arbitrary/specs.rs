@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::names::{ctid, digest, duration, feature_name, health_name, hostname, idmap, path, target, text, volume_name};
 use super::{maybe, one_of, some};
 use crate::manifest::{
-    Address, Autostart, EnvValue, Feature, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe,
-    Resources, Script, Spec, Template, Volume,
+    Address, Autostart, Device, EnvValue, Feature, Firewall, FirewallPolicy, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin,
+    Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec, Template, Volume,
 };
 
 /// Any spec.
@@ -151,12 +151,40 @@ fn autostart() -> BoxedStrategy<Autostart> {
 
 fn host_options() -> BoxedStrategy<HostOptions> {
     let features = prop::collection::btree_map(text(), text(), 0..=3);
-    (maybe(text()), features, any::<bool>(), any::<bool>())
-        .prop_map(|(storage, lxc_features, fetch_template, snapshot_before_volumes)| HostOptions {
-            storage,
-            lxc_features,
-            fetch_template,
-            snapshot_before_volumes,
+    let names = [(); 5].map(|()| maybe(text()));
+    let tags = prop::collection::btree_set(text(), 0..=3);
+    let nameservers = prop::collection::vec(any::<IpAddr>(), 0..=3);
+    (names, features, any::<[bool; 3]>(), some(device()), tags, nameservers, maybe(firewall()))
+        .prop_map(|(names, lxc_features, [fetch_template, snapshot_before_volumes, protection], devices, tags, nameservers, firewall)| {
+            let [storage, hookscript, pool, searchdomain, timezone] = names;
+            HostOptions {
+                storage,
+                lxc_features,
+                fetch_template,
+                snapshot_before_volumes,
+                devices,
+                hookscript,
+                pool,
+                tags,
+                protection,
+                nameservers,
+                searchdomain,
+                timezone,
+                firewall,
+            }
         })
+        .boxed()
+}
+
+fn device() -> BoxedStrategy<Device> {
+    (path(), any::<(u32, u32, u32, bool)>())
+        .prop_map(|(path, (uid, gid, mode, deny_write))| Device { path, owner: Owner { uid, gid }, mode, deny_write })
+        .boxed()
+}
+
+fn firewall() -> BoxedStrategy<Firewall> {
+    let policy = || one_of(FirewallPolicy::ALL);
+    (any::<bool>(), policy(), policy(), some(text()))
+        .prop_map(|(enable, policy_in, policy_out, rules)| Firewall { enable, policy_in, policy_out, rules })
         .boxed()
 }

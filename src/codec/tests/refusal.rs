@@ -40,7 +40,7 @@ fn check_payload(row: &Row, path: &str, reason: &str) {
 
 #[test]
 fn another_schema_is_named_before_anything_else() {
-    for found in ["2", "0", "18446744073709551615"] {
+    for found in ["3", "0", "18446744073709551615"] {
         let mut row = intended();
         row.payload = format!(r#"{{"schema":{found},"strange":[]}}"#);
         let why = refused(&row);
@@ -139,6 +139,17 @@ fn another_spelling_of_the_same_fact_is_refused() {
     check_spelling(&Row { payload: format!(r#"{{"record":{body},"schema":1}}"#), ..noted() });
     let opened = row_of(&runs_opened()[0]);
     check_spelling(&respelled(opened, r#""containers":{"#, r#""containers":{"101":"other","#));
+}
+
+/// So a version that reads schema 1 alone never meets a key that it would have to pass over, and each fact keeps its one spelling.
+#[test]
+fn a_payload_bears_the_oldest_schema_that_can_say_it() {
+    let plain = row_of(&declarations()[0]);
+    check_spelling(&respelled(plain, r#""schema":1"#, r#""schema":2"#));
+    let newer = || row_of(declarations().last().expect("samples"));
+    check_spelling(&respelled(newer(), r#""schema":2"#, r#""schema":1"#));
+    let pool = declarations().iter().map(row_of).find(|row| row.payload.contains(r#""pool":"#)).expect("a sample");
+    check_spelling(&respelled(pool, r#""pool":"#, r#""devices":[],"pool":"#));
 }
 
 #[test]

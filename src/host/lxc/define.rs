@@ -17,13 +17,15 @@ use crate::manifest::{Origin, Template};
 use crate::plan::{Mark, Reason};
 use crate::shim::{Kept, Task};
 
-use super::act::{Act, Taken, at, drift, failed, io_failed, judge_mark, owner};
+use super::super::local::act::{Act, Taken, at, drift, failed, io_failed, judge_mark, owner};
+use super::super::local::durable;
+use super::super::local::inside::{Inside, set_hostname};
+use super::super::local::life::host_environment;
 use super::config::{Config, MOUNT_KEY};
-use super::inside::{Inside, set_hostname};
 use super::layout::{CONFIG_FILE, ROOTFS};
 use super::mark::{self, MARK_BYTES_MAX, MARK_FILE};
 use super::wanted::{self, Wanted};
-use super::{durable, observe, removal};
+use super::{Lxc, observe, removal};
 
 /// Permission bits of the configuration and the mark.
 const FILE_MODE: u32 = 0o600;
@@ -33,7 +35,7 @@ const CONTAINER_MODE: u32 = 0o710;
 /// Where Phoenix's notes lie inside.
 const NOTES: &str = "var/lib/phoenix";
 
-impl Act<'_> {
+impl Act<'_, Lxc> {
     pub(super) fn create(&self, template: Option<Digest>) -> Taken {
         if let Some(left_out) = self.found_at_place()? {
             return Ok(Evidence::Created { left_out });
@@ -63,7 +65,7 @@ impl Act<'_> {
             let mut argv: Vec<OsString> = vec![self.host.programs.cp.clone().into()];
             argv.extend(["-a", "--reflink=auto", "--one-file-system", "-T", "--"].map(OsString::from));
             argv.extend([from.clone().into_os_string(), to.clone().into_os_string()]);
-            let task = Task::Run { argv, env: super::life::host_environment(), kept: Kept::LockAndToken };
+            let task = Task::Run { argv, env: host_environment(), kept: Kept::LockAndToken };
             // The sync of the whole file system that follows makes the copy durable too.
             let result = self.run(task, Vec::new(), Vec::new())?;
             self.expect_success(&result, "copying the root file system", Some(format!("cp -a {} {}", from.display(), to.display())))?;

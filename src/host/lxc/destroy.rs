@@ -7,10 +7,11 @@ use crate::ids::Step;
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::shim::ResultPlace;
 
-use super::act::{Act, Taken, at, failed, io_failed};
-use super::{durable, observe, removal};
+use super::super::local::act::{Act, Taken, at, failed, io_failed};
+use super::super::local::durable;
+use super::{Lxc, observe, removal};
 
-impl Act<'_> {
+impl Act<'_, Lxc> {
     pub(super) fn destroy(&self) -> Taken {
         let (layout, intent) = (&self.host.layout, self.intent());
         let gone = layout.gone(intent.ctid, intent.incarnation);
@@ -41,7 +42,7 @@ impl Act<'_> {
             }
             Step::FinalizeStart | Step::RunStart => {
                 self.check_mark()?;
-                self.stop_hard(None)?;
+                self.put_down(None)?;
             }
             // These are whole or not there; nothing of them can be partial on this host.
             Step::DefineMark
@@ -66,8 +67,8 @@ impl Act<'_> {
     fn finish_destroying(&self) -> Taken {
         let (layout, intent) = (&self.host.layout, self.intent());
         // Before the tree, by which it is told after a crash whether all of this was done.
-        let lasting = ResultPlace::lasting(&self.host.state, intent.ctid, intent.incarnation);
-        let passing = ResultPlace::of_this_boot(&self.host.runtime, intent.ctid, intent.incarnation);
+        let lasting = ResultPlace::lasting(&self.local.state, intent.ctid, intent.incarnation);
+        let passing = ResultPlace::of_this_boot(&self.local.runtime, intent.ctid, intent.incarnation);
         for place in [lasting, passing] {
             place.remove().map_err(at("remove", place.path()))?;
         }

@@ -9,11 +9,12 @@ use std::os::unix::fs::MetadataExt;
 use crate::ids::{BootId, Ctid};
 use crate::plan::{Mark, Observation, Presence, Seen};
 
+use super::super::local::durable;
+use super::super::local::life::Up;
+use super::super::local::proc::{Held, Processes, Root};
 use super::config::{CONFIG_BYTES_MAX, Config};
-use super::durable;
 use super::layout::{CONFIG_FILE, Layout, ROOTFS};
 use super::mark::{self, MARK_BYTES_MAX, MARK_FILE};
-use super::proc::{Held, Processes, Root};
 
 /// Looks at the given containers.
 pub(crate) fn observe(layout: &Layout, boot: &BootId, ctids: &[Ctid]) -> io::Result<Observation> {
@@ -38,24 +39,8 @@ pub(crate) fn processes(layout: &Layout, ctids: &[Ctid]) -> io::Result<Processes
     Processes::look(layout.path(), &ctids.iter().filter_map(root).collect(), ctids)
 }
 
-/// Who is there of one container.
-#[derive(Debug)]
-pub(crate) struct Up {
-    /// Its init, if it is up.
-    pub(crate) init: Option<Held>,
-    /// Its monitor, and every `lxc-start` of it that is at work.
-    pub(crate) starters: Vec<Held>,
-}
-
-impl Up {
-    /// Whether nothing of it runs.
-    pub(crate) fn is_down(&self) -> bool {
-        self.init.is_none() && self.starters.is_empty()
-    }
-}
-
 /// Takes hold of what runs of one container.
-pub(crate) fn up(layout: &Layout, ctid: Ctid) -> io::Result<Up> {
+pub(super) fn up(layout: &Layout, ctid: Ctid) -> io::Result<Up> {
     let found = processes(layout, &[ctid])?;
     let init = found.inits.get(&ctid).copied().and_then(Held::open);
     // Its number may have gone to another process between the look and the hold.

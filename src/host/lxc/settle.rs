@@ -1,7 +1,6 @@
 //! What became of an intent without outcome.
 //!
-//! First what is in flight: the shim is waited for within the old deadline, its result is read, orphans are ended ([`recover`]).
-//! Then, with the locks held, the world is looked at. Nothing is changed here; where a look cannot tell, taking the step again
+//! The world is looked at with the locks held and nothing in flight any more ([`super::super::local::settle`]). Nothing is changed here; where a look cannot tell, taking the step again
 //! must be safe, and every step on this host is either renamed into place or the same when taken twice.
 //!
 //! | step in doubt | verdict |
@@ -25,83 +24,18 @@
 //! | a repair | what it was to take away is gone: `Done`; else `Absent` |
 
 use crate::ids::Step;
-use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind};
-use crate::plan::{Action, Doubt, Intent};
-use crate::shim::{Ending, Holder, InFlight, Inquiry, JobResult, LockName, Settled, recover};
+use crate::machine::{Evidence, StepResult};
+use crate::plan::{Action, Intent, Reason};
+use crate::shim::JobResult;
 
-use super::super::Watch;
+use super::super::local::act::{Act, Taken};
+use super::super::local::settle::{done_if, or_absent};
 use super::super::ownership;
-use super::act::{self, Act, Taken, chain, failed};
 use super::{Lxc, observe, wanted};
 
-/// Settles one doubt.
-pub(super) fn settle(host: &Lxc, doubt: &Doubt, watch: &dyn Watch) -> Report {
-    let intent = &doubt.effect.intent;
-    let intent_ref = act::intent_ref(doubt.seq, doubt.epoch, intent);
-    let locks: Vec<LockName> = doubt.effect.locks().into_iter().map(Lxc::lock_name).collect();
-    let place = act::place(host, intent);
-    let inquiry = Inquiry {
-        intent: &intent_ref,
-        token: intent.token,
-        deadline: &intent.deadline,
-        grace: act::GRACE,
-        place: &place,
-        runtime: &host.runtime,
-        locks: &locks,
-        clock: &host.clock,
-    };
-    let settlement = match recover(&inquiry, &|in_flight| watch.waiting(waited_for(host, in_flight))) {
-        Ok(settlement) => settlement,
-        Err(error) => return Report::bare(StepResult::Unknown { why: chain(&error) }),
-    };
-    let (settled, locks) = (settlement.settled, settlement.locks);
-    let files: Vec<std::fs::File> = locks.into_iter().map(crate::shim::Lock::into_file).collect();
-    let act = Act::new(host, doubt.seq, doubt.epoch, &doubt.effect, &files, None);
-    let result = match settled {
-        Settled::Result(result) => act.probe(Some(&result)),
-        Settled::NoResult => act.probe(None),
-        Settled::Undead(bearers) => {
-            let pids: Vec<u32> = bearers.iter().map(|bearer| bearer.pid).collect();
-            Err(failed(FailureClass::Undead, format!("processes {pids:?} of {} cannot be ended", intent.step)))
-        }
-        Settled::HeldByOther(holders) => {
-            let wait = lock_wait(host, &holders, format!("the lock of container {}", intent.ctid));
-            Err(failed(FailureClass::Wait(wait), "another process holds the container's lock"))
-        }
-    };
-    act.finish(result)
-}
-
-fn waited_for(host: &Lxc, in_flight: &InFlight) -> Wait {
-    match in_flight {
-        InFlight::OwnJob(holders) | InFlight::Other(holders) => lock_wait(host, holders, "a lock".to_owned()),
-        InFlight::Orphans(bearers) => {
-            let first = bearers.first();
-            let name = first.map_or_else(|| "processes of the step".to_owned(), |bearer| bearer.command.clone());
-            Wait { kind: WaitKind::Lock, name, ctid: None, pid: first.map(|bearer| bearer.pid), since: host.clock.now().wall }
-        }
-    }
-}
-
-fn lock_wait(host: &Lxc, holders: &[Holder], otherwise: String) -> Wait {
-    let first = holders.first();
-    let name = first.map_or(otherwise, |holder| holder.command.clone());
-    Wait { kind: WaitKind::Lock, name, ctid: None, pid: first.map(|holder| holder.pid), since: host.clock.now().wall }
-}
-
-/// `Done` with this evidence, or `Absent`.
-fn done_if(holds: bool, evidence: Evidence) -> Taken {
-    if holds { Ok(evidence) } else { Err(Box::new(StepResult::Absent)) }
-}
-
-/// A look that cannot tell is taken again by carrying the step out, which says what is wrong.
-fn or_absent<T>(taken: Taken<T>) -> Taken<T> {
-    taken.map_err(|_| Box::new(StepResult::Absent))
-}
-
-impl Act<'_> {
+impl Act<'_, Lxc> {
     /// The verdict on the step, with what its child left.
-    fn probe(&self, result: Option<&JobResult>) -> Taken {
+    pub(super) fn probe(&self, result: Option<&JobResult>) -> Taken {
         let Intent { ctid, incarnation, .. } = self.intent();
         match &self.intent().action {
             Action::Create { .. } => self.probe_define().map(|left_out| Evidence::Created { left_out }),
@@ -115,23 +49,10 @@ impl Act<'_> {
                     None => Ok(Evidence::Destroyed),
                 }
             }
-            Action::Prepare { volume, idmap } => {
-                let refused = |error: ownership::OwnershipError| self.ownership_failed(&error);
-                // Only `reach` makes what is missing; a doubt changes nothing, so a missing directory is told before.
-                if std::fs::symlink_metadata(&volume.source).is_err() {
-                    return Err(Box::new(StepResult::Absent));
-                }
-                let (reached, owner) = or_absent(ownership::reach(volume, idmap, &self.host.grounds).map_err(refused))?;
-                let given = or_absent(ownership::is_given(volume, &reached, owner).map_err(refused))?;
-                let former = ownership::former(&reached, &self.host.grounds);
-                let source = reached.source(volume);
-                let prepared =
-                    crate::machine::Prepared { source, host_uid: owner.uid, host_gid: owner.gid, former, left_alone: Vec::new() };
-                done_if(given && !volume.recursive, Evidence::Prepared(prepared))
-            }
+            Action::Prepare { volume, idmap } => self.probe_prepared(volume, idmap),
             Action::Repair { .. } => self.probe_repair(),
             Action::Mark => match self.check_mark() {
-                Err(_) if self.intent().reason == crate::plan::Reason::Asked => Err(Box::new(StepResult::Absent)),
+                Err(_) if self.intent().reason == Reason::Asked => Err(Box::new(StepResult::Absent)),
                 other => other.map(|()| Evidence::Marked),
             },
             Action::Hold { .. }
@@ -159,37 +80,16 @@ impl Act<'_> {
             Action::Stop { .. } => done_if(self.up()?.is_down(), Evidence::Stopped),
             Action::Release => Ok(Evidence::Released),
             Action::Configure => or_absent(self.configured(&self.wanted())),
-            Action::Start { idmap, sources, .. } => {
-                let sound = sources.iter().all(|source| ownership::verify(source, &self.host.grounds).is_ok());
-                match self.look_started()? {
-                    Some((init, found)) => done_if(sound && found == *idmap, Evidence::Started { init, idmap: found }),
-                    None => Err(Box::new(StepResult::Absent)),
-                }
-            }
+            Action::Start { idmap, sources, .. } => self.probe_started(idmap, sources),
             Action::ReadIdmap { init } => self.read_idmap(init),
             Action::Attach { mount, source, idmap } => {
-                let sound = ownership::verify_for(&mount.volume, source, idmap, &self.host.grounds).is_ok();
+                let sound = ownership::verify_for(&mount.volume, source, idmap, &self.local.grounds).is_ok();
                 or_absent(self.attached(mount, source)).and_then(|evidence| done_if(sound, evidence))
             }
             Action::Detach { mount } => done_if(!self.config()?.mounts().any(|(at, _)| at == mount.at), Evidence::Detached),
-            Action::AwaitReady { init } => {
-                self.hold(init)?;
-                Err(Box::new(StepResult::Absent))
-            }
-            Action::RunScript { init } => match result {
-                // Its container went down before it was begun: nothing was run, so nothing has failed.
-                Some(JobResult { ending: Ending::NotStarted { .. }, .. }) if self.hold(init).is_err() => Err(Box::new(StepResult::Absent)),
-                Some(result) => self.script_ended(self.script()?, result),
-                None => Err(Box::new(StepResult::Interrupted)),
-            },
-            Action::AskHealth { init } => {
-                if let Some(result) = result.filter(|result| result.ending.is_success()) {
-                    self.keep_output(result);
-                    return Ok(Evidence::Healthy { asked: 1 });
-                }
-                self.hold(init)?;
-                Err(Box::new(StepResult::Absent))
-            }
+            Action::AwaitReady { init } => self.probe_ready(init),
+            Action::RunScript { init } => self.probe_script(init, result),
+            Action::AskHealth { init } => self.probe_health(init, result),
             Action::SetAutostart => {
                 let autostart = self.effect.spec.autostart;
                 let config = self.config()?;

@@ -1,30 +1,21 @@
-//! Shared directories of one container: prepared, attached by a mount entry, taken off.
+//! Shared directories of one container: attached by a mount entry, taken off.
 //!
-//! The rules for the directory are `ownership`'s; here are its lock and the configuration.
+//! Not here: the directory and its owner (`local`, `ownership`).
 
 use crate::ids::IdMap;
-use crate::machine::{Evidence, FailureClass, Wait, WaitKind};
-use crate::manifest::{Mount, Ownership, Volume};
+use crate::machine::{Evidence, FailureClass};
+use crate::manifest::{Mount, Ownership};
 use crate::plan::{Attachment, Source};
-use crate::shim::{Lock, LockError, LockName};
 
-use super::super::ownership::{self, Reached};
-use super::act::{Act, Taken, chain, failed};
+use super::super::local::act::{Act, Taken, drift, failed};
+use super::super::ownership;
 use super::mount_entry::MountEntry;
-use super::wanted;
+use super::{Lxc, wanted};
 
-impl Act<'_> {
-    pub(super) fn prepare(&self, volume: &Volume, idmap: &IdMap) -> Taken {
-        self.check_mark()?;
-        let refused = |error: ownership::OwnershipError| self.ownership_failed(&error);
-        let (reached, owner) = ownership::reach(volume, idmap, &self.host.grounds).map_err(refused)?;
-        let _lock = self.lock_directory(&reached)?;
-        ownership::give(volume, &reached, owner, &self.host.grounds).map(Evidence::Prepared).map_err(refused)
-    }
-
+impl Act<'_, Lxc> {
     pub(super) fn attach(&self, mount: &Mount, source: &Source, idmap: &IdMap) -> Taken {
         self.check_mark()?;
-        ownership::verify_for(&mount.volume, source, idmap, &self.host.grounds).map_err(|error| self.ownership_failed(&error))?;
+        ownership::verify_for(&mount.volume, source, idmap, &self.local.grounds).map_err(|error| self.ownership_failed(&error))?;
         let entry = entry(mount)?;
         self.rewrite(|config| wanted::with_mount(config, &mount.at, &entry))?;
         self.attached(mount, source)
@@ -35,7 +26,7 @@ impl Act<'_> {
         let entry = entry(mount)?;
         let found = self.config()?.mounts().filter(|(at, _)| *at == mount.at).map(|(_, found)| found).collect::<Vec<_>>();
         if found != [entry.clone()] {
-            return Err(super::act::drift(format!("the configuration attaches {entry}"), format!("it attaches {found:?} at {}", mount.at)));
+            return Err(drift(format!("the configuration attaches {entry}"), format!("it attaches {found:?} at {}", mount.at)));
         }
         Ok(Evidence::Attached(Attachment {
             source: source.clone(),
@@ -49,25 +40,6 @@ impl Act<'_> {
         self.check_mark()?;
         self.rewrite(|config| wanted::without_mount(config, &mount.at))?;
         Ok(Evidence::Detached)
-    }
-
-    /// The directory's lock, after the container's: two containers of one volume must not change it at once.
-    fn lock_directory(&self, reached: &Reached) -> Taken<Lock> {
-        let name = LockName::Volume { device: reached.device, inode: reached.inode };
-        Lock::take(&self.host.runtime, &name).map_err(|error| match &error {
-            LockError::Busy { holders, .. } => {
-                let first = holders.first();
-                let wait = Wait {
-                    kind: WaitKind::Lock,
-                    name: first.map_or_else(|| reached.path.display().to_string(), |holder| holder.command.clone()),
-                    ctid: None,
-                    pid: first.map(|holder| holder.pid),
-                    since: self.host.clock.now().wall,
-                };
-                failed(FailureClass::Wait(wait), &error)
-            }
-            LockError::Io { .. } => failed(FailureClass::Transient, chain(&error)),
-        })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::ids::{IdMap, Target};
 use crate::manifest::{Address, Autostart, Nic, Spec};
 use crate::plan::Mark;
 
-use super::cgroup::{Controllers, LIMIT_KEYS};
+use super::super::local::cgroup::{Controllers, LIMIT_KEYS};
 use super::config::{Config, MOUNT_KEY, OUR_REMARK};
 use super::mount_entry::MountEntry;
 
@@ -163,7 +163,6 @@ fn hwaddr(index: usize, mark: &Mark) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cgroup::Controllers;
     use super::*;
     use crate::manifest::{HostOptions, Origin, Ready, ReadyProbe, Resources, Template};
 

@@ -12,7 +12,8 @@ use super::super::spec::{Origin, Resources, Spec, Template};
 use super::super::tables::{ContainerTable, MEMORY_MB};
 use super::Context;
 use super::network::nics;
-use super::options::{autostart, host_options, proxmox_only};
+use super::options::{autostart, host_options};
+use super::proxmox::{proxmox_only, unguarded};
 use super::scripts::{Scripts, health, ready};
 use super::volumes::{Mounted, Volumes};
 use crate::ids::HostKind;
@@ -195,7 +196,8 @@ impl<'a> Containers<'a> {
         let ready = ready(table.ready.or(&defaults.ready), found);
         let resources = self.resources(who, table);
         let autostart = autostart(self.context, table, found);
-        let host_options = host_options(self.context, table);
+        let host_options = host_options(self.context, table, who.idmap.as_ref(), found);
+        unguarded(self.context, table, network.as_deref(), found);
         let mounts = mounts.map(|(mounts, mounted)| {
             self.mounted.extend(mounted);
             mounts

@@ -2,15 +2,16 @@
 //!
 //! Apart because these options change nothing inside a container, and not every host follows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::period::Delay;
 use super::super::read::{Key, Reported};
-use super::super::source::{Findings, Span};
+use super::super::source::Findings;
 use super::super::spec::{Autostart, HostOptions};
 use super::super::tables::{ContainerTable, LxcFeaturesTable, StartupTable};
 use super::Context;
-use crate::ids::HostKind;
+use super::proxmox::{devices, firewall, nameservers};
+use crate::ids::IdMap;
 
 /// Whether and in which order the host starts it at boot.
 pub(super) fn autostart(context: &Context<'_>, table: &ContainerTable, found: &mut Findings) -> Option<Autostart> {
@@ -34,19 +35,45 @@ pub(super) fn autostart(context: &Context<'_>, table: &ContainerTable, found: &m
     })
 }
 
-/// What only some hosts know.
-pub(super) fn host_options(context: &Context<'_>, table: &ContainerTable) -> Option<HostOptions> {
+/// What only some hosts know; `map` is `None` if it could not be resolved.
+pub(super) fn host_options(
+    context: &Context<'_>,
+    table: &ContainerTable,
+    map: Option<&IdMap>,
+    found: &mut Findings,
+) -> Option<HostOptions> {
     let defaults = &context.defaults;
+    // Every part is looked at before the first `?`, so that a problem in one hides none in another.
+    let devices = devices(table.devices.or(&defaults.devices), map, found);
+    let nameservers = nameservers(table.nameserver.or(&defaults.nameserver), found);
     let lxc_features = match table.lxc_features.or(&defaults.lxc_features) {
-        Key::Absent => BTreeMap::new(),
-        Key::Bad => return None,
-        Key::Given(at) => lxc_features(&at.value)?,
+        Key::Absent => Some(BTreeMap::new()),
+        Key::Bad => None,
+        Key::Given(at) => lxc_features(&at.value),
+    };
+    let tags = match table.tags.or(&defaults.tags) {
+        Key::Absent => Some(BTreeSet::new()),
+        Key::Bad => None,
+        Key::Given(list) => list.value.whole.then(|| list.value.values.iter().map(|tag| tag.value.0.clone()).collect()),
     };
     Some(HostOptions {
         storage: table.storage.or(&defaults.storage).optional().ok()?.map(|storage| storage.0),
-        lxc_features,
+        lxc_features: lxc_features?,
         fetch_template: table.fetch_template.or(&defaults.fetch_template).value_or(false)?,
         snapshot_before_volumes: table.snapshot_before_volumes.or(&defaults.snapshot_before_volumes).value_or(false)?,
+        devices: devices?,
+        hookscript: table.hookscript.or(&defaults.hookscript).optional().ok()?.map(|snippet| snippet.0),
+        pool: table.pool.or(&defaults.pool).optional().ok()?.map(|pool| pool.0),
+        tags: tags?,
+        protection: table.protection.or(&defaults.protection).value_or(false)?,
+        nameservers: nameservers?,
+        searchdomain: table.searchdomain.or(&defaults.searchdomain).optional().ok()?.map(|domains| domains.0),
+        timezone: table.timezone.or(&defaults.timezone).optional().ok()?.map(|zone| zone.0),
+        firewall: match table.firewall.or(&defaults.firewall) {
+            Key::Absent => None,
+            Key::Bad => return None,
+            Key::Given(at) => Some(firewall(&at.value)?),
+        },
     })
 }
 
@@ -82,32 +109,4 @@ fn lxc_features(table: &LxcFeaturesTable) -> Option<BTreeMap<String, String>> {
         }
     }
     Some(features)
-}
-
-/// Warns of keys that plain LXC cannot follow; a key of `defaults` is named once, because equal warnings are one.
-pub(super) fn proxmox_only(context: &Context<'_>, table: &ContainerTable, found: &mut Findings) {
-    if context.around.host != HostKind::Lxc {
-        return;
-    }
-    let defaults = &context.defaults;
-    let span = |on: bool, span: &Span| on.then(|| span.clone());
-    let keys = [
-        ("storage", table.storage.or(&defaults.storage).given().map(|at| at.span.clone())),
-        ("lxc_features", table.lxc_features.or(&defaults.lxc_features).given().map(|at| at.span.clone())),
-        ("fetch_template", table.fetch_template.or(&defaults.fetch_template).given().and_then(|at| span(at.value, &at.span))),
-        (
-            "snapshot_before_volumes",
-            table.snapshot_before_volumes.or(&defaults.snapshot_before_volumes).given().and_then(|at| span(at.value, &at.span)),
-        ),
-    ];
-    for (name, span) in keys.into_iter().filter_map(|(name, span)| Some((name, span?))) {
-        found.warning(&span, format!("`{name}` has no effect on plain LXC"), "keep it only if the fleet also goes to Proxmox");
-    }
-    if let Some(disk) = table.disk_gb.or(&defaults.disk_gb).given() {
-        found.warning(
-            &disk.span,
-            "`disk_gb` cannot be enforced on plain LXC, whose containers are directories",
-            "give the containers a file system with quotas if it matters",
-        );
-    }
 }

@@ -161,6 +161,13 @@ fn volume(context: &Context<'_>, name: &VolumeName, table: &VolumeTable, found: 
     {
         on_disk(&source.value.0, &source.span, found);
     }
+    if context.around.host == HostKind::Pct
+        && let Some(source) = source.given()
+        && source.value.0.to_string_lossy().contains('=')
+    {
+        let what = format!("the source {} has an equals sign, by which Proxmox would take it for an option", source.value.0.display());
+        found.problem(&source.span, what, "give the directory a name without it");
+    }
     if let (Some(mount), Some(source)) = (nosuid_mount.given(), source.given())
         && !source.value.0.starts_with(&mount.value.0)
     {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::tables::{
-    ContainerTable, DefaultsTable, FeatureTable, FleetTable, HealthTable, LxcFeaturesTable, MountTable, NicTable, OwnerTable, ReadyTable,
-    ScriptTable, SecretTable, StartupTable, VolumeTable,
+    ContainerTable, DefaultsTable, DeviceTable, FeatureTable, FirewallTable, FleetTable, HealthTable, LxcFeaturesTable, MountTable,
+    NicTable, OwnerTable, ReadyTable, ScriptTable, SecretTable, StartupTable, VolumeTable,
 };
 use super::super::{Surroundings, load, proxmox_idmap, schema};
 use crate::ids::HostKind;
@@ -57,6 +57,8 @@ fn the_schema_knows_the_keys_that_the_readers_know() {
         ("ReadyTable", ReadyTable::KEYS),
         ("StartupTable", StartupTable::KEYS),
         ("LxcFeaturesTable", LxcFeaturesTable::KEYS),
+        ("DeviceTable", DeviceTable::KEYS),
+        ("FirewallTable", FirewallTable::KEYS),
     ];
     let read: BTreeMap<String, BTreeSet<String>> =
         rows.into_iter().map(|(table, rows)| (table.to_owned(), rows.iter().map(|row| row.name.to_owned()).collect())).collect();

@@ -147,8 +147,8 @@ fn plain_lxc_warns_of_what_it_cannot_do() {
 "volumes": { "idle": { "source": "/srv/idle" } },
 "containers": {
 "101": { "hostname": "a", "template": "t.tar", "storage": "local-lvm", "lxc_features": {}, "fetch_template": true, "snapshot_before_volumes": true },
-"102": { "hostname": "b", "template": "t.tar", "network": [{ "name": "eth0", "bridge": "br0", "firewall": true }] },
-"103": { "hostname": "c", "template": "t.tar", "autostart": false, "startup": { "order": 1 } }
+"102": { "hostname": "b", "clone_from": "101", "network": [{ "name": "eth0", "bridge": "br0", "firewall": true }] },
+"103": { "hostname": "c", "clone_from": "101", "autostart": false, "startup": { "order": 1 } }
 } }"##;
     check(
         json,
@@ -175,7 +175,7 @@ fleet.json:6:107: warning: `firewall` has no effect on plain LXC; guard the cont
   6 | …": "eth0", "bridge": "br0", "firewall": true }] },
     |                                          ^^^^
 fleet.json:7:79: warning: `startup` has no effect while `autostart` is false; leave one of them out
-  7 | …"t.tar", "autostart": false, "startup": { "order": 1 } }
+  7 | …: "101", "autostart": false, "startup": { "order": 1 } }
     |                                          ^^^^^^^^^^^^^^
 "##,
     );
@@ -187,7 +187,7 @@ fleet.json:3:14: warning: no container uses volume `idle`; mount it in one, or r
   3 | "volumes": { "idle": { "source": "/srv/idle" } },
     |              ^^^^^^
 fleet.json:7:79: warning: `startup` has no effect while `autostart` is false; leave one of them out
-  7 | …"t.tar", "autostart": false, "startup": { "order": 1 } }
+  7 | …: "101", "autostart": false, "startup": { "order": 1 } }
     |                                          ^^^^^^^^^^^^^^
 "##,
     );

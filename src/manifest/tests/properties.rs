@@ -95,7 +95,11 @@ fn shaped() -> impl Strategy<Value = serde_json::Value> {
             "10m",
             "10.0.0.1/24",
             "media",
-            "chown"
+            "chown",
+            "/dev/net/tun",
+            "local:snippets/a.pl",
+            "IN ACCEPT -p tcp -dport 22",
+            "GROUP web"
         ])
         .prop_map(Into::into),
         ".*".prop_map(Into::into),
@@ -117,6 +121,12 @@ fn shaped() -> impl Strategy<Value = serde_json::Value> {
             "uid",
             "gid",
             "network",
+            "devices",
+            "path",
+            "tags",
+            "firewall",
+            "rules",
+            "nameserver",
             "ip",
             "features",
             "script",

@@ -17,8 +17,8 @@ use crate::machine::{
     RunCommand, RunEnd, RunOpened, Standing, StepResult, Topic, Wait, WaitKind,
 };
 use crate::manifest::{
-    Address, Autostart, EnvValue, Feature, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe,
-    Resources, Script, Spec, Template, Volume,
+    Address, Autostart, Device, EnvValue, Feature, Firewall, FirewallPolicy, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin,
+    Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec, Template, Volume,
 };
 use crate::plan::{Action, Attachment, Init, Intent, Mark, Reason, Source, StartPurpose};
 
@@ -134,8 +134,66 @@ fn full_spec() -> Spec {
             lxc_features: BTreeMap::from([("nesting".to_owned(), "1".to_owned())]),
             fetch_template: true,
             snapshot_before_volumes: true,
+            ..HostOptions::default()
         },
     }
+}
+
+/// With everything that schema 2 added.
+fn full_options() -> HostOptions {
+    let odd = PathBuf::from(OsString::from_vec(b"/dev/\xff".to_vec()));
+    HostOptions {
+        devices: vec![
+            Device { path: PathBuf::from("/dev/dri/renderD128"), owner: Owner { uid: 0, gid: 104 }, mode: 0o660, deny_write: false },
+            Device { path: odd, owner: Owner { uid: 1000, gid: 1000 }, mode: 0o400, deny_write: true },
+        ],
+        hookscript: Some("local:snippets/guard.pl".to_owned()),
+        pool: Some("media".to_owned()),
+        tags: BTreeSet::from(["prod".to_owned(), "web".to_owned()]),
+        protection: true,
+        nameservers: vec![parsed("10.0.0.1"), parsed("fd00::1")],
+        searchdomain: Some("lan.example".to_owned()),
+        timezone: Some("Europe/Vienna".to_owned()),
+        firewall: Some(Firewall {
+            enable: true,
+            policy_in: FirewallPolicy::Drop,
+            policy_out: FirewallPolicy::Accept,
+            rules: vec!["IN ACCEPT -p tcp -dport 22".to_owned(), "OUT REJECT -dest 10.0.0.9".to_owned()],
+        }),
+        ..HostOptions::default()
+    }
+}
+
+/// With one thing of schema 2, each alone.
+fn single_options() -> Vec<HostOptions> {
+    let HostOptions {
+        storage: _,
+        lxc_features: _,
+        fetch_template: _,
+        snapshot_before_volumes: _,
+        devices,
+        hookscript,
+        pool,
+        tags,
+        protection,
+        nameservers,
+        searchdomain,
+        timezone,
+        firewall: _,
+    } = full_options();
+    let firewall =
+        Some(Firewall { enable: false, policy_in: FirewallPolicy::Accept, policy_out: FirewallPolicy::Reject, rules: Vec::new() });
+    vec![
+        HostOptions { devices, ..HostOptions::default() },
+        HostOptions { hookscript, ..HostOptions::default() },
+        HostOptions { pool, ..HostOptions::default() },
+        HostOptions { tags, ..HostOptions::default() },
+        HostOptions { protection, ..HostOptions::default() },
+        HostOptions { nameservers, ..HostOptions::default() },
+        HostOptions { searchdomain, ..HostOptions::default() },
+        HostOptions { timezone, ..HostOptions::default() },
+        HostOptions { firewall, ..HostOptions::default() },
+    ]
 }
 
 /// With as little as a spec can have.
@@ -175,6 +233,7 @@ pub(in crate::codec::tests) fn declarations() -> Vec<Fact> {
     let template = Some(Digest::of(b"archive"));
     let stored = Origin::Template(Template::Stored("local:vztmpl/debian-12.tar.zst".to_owned()));
     let clone = || Origin::Clone { source: ctid(100) };
+    let with = |host_options: HostOptions| declared(Spec { host_options, ..bare_spec(clone(), ReadyProbe::Init) });
     let declarations = [
         Declaration { template, ..declared(full_spec()) },
         declared(bare_spec(stored, ReadyProbe::Command(vec!["/bin/true".to_owned()]))),
@@ -185,7 +244,8 @@ pub(in crate::codec::tests) fn declarations() -> Vec<Fact> {
             ..declared(bare_spec(clone(), ReadyProbe::File(parsed("/run/ready"))))
         },
     ];
-    declarations.map(|declaration| Fact::Declared(Box::new(declaration))).to_vec()
+    let options = single_options().into_iter().chain([full_options()]).map(with);
+    declarations.into_iter().chain(options).map(|declaration| Fact::Declared(Box::new(declaration))).collect()
 }
 
 /// The first is as plain as an intent can be; the tests of refusals change it.

@@ -10,6 +10,7 @@ use crate::manifest::{HealthCheck, Script};
 use crate::plan::Init;
 use crate::shim::{self, ContainerRef, Ending, JobResult, Secret, SecretError, Task, Variables};
 
+use super::Backend;
 use super::act::{Act, Taken, chain, failed, output_of, tail};
 use super::inside::Inside;
 use super::life::init_lost;
@@ -18,8 +19,8 @@ use super::proc::Held;
 /// What a script or command gets as `PATH`, unless the manifest says otherwise.
 const INSIDE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-impl Act<'_> {
-    pub(super) fn run_script(&self, init: &Init) -> Taken {
+impl<B: Backend> Act<'_, B> {
+    pub(in crate::host) fn run_script(&self, init: &Init) -> Taken {
         self.check_mark()?;
         let script = self.script()?;
         let held = self.hold(init)?;
@@ -28,7 +29,8 @@ impl Act<'_> {
         let (env, secrets) = shim::resolve(&script.env).map_err(|error| self.secret_missing(&error))?;
         let env = self.base_environment().into_iter().chain(env).collect();
         let task = Task::Script { container: self.container(&held), text, args: script.args.clone(), env };
-        let result = self.run(task, vec![self.host.layout.rootfs(self.intent().ctid)], secrets)?;
+        let sync = self.host.rootfs(self.intent().ctid).into_iter().collect();
+        let result = self.run(task, sync, secrets)?;
         if matches!(result.ending, Ending::NotStarted { .. }) && !held.is_alive() {
             return Err(init_lost(init));
         }
@@ -36,7 +38,7 @@ impl Act<'_> {
     }
 
     /// What a script's result means, however it was come by.
-    pub(super) fn script_ended(&self, script: &Script, result: &JobResult) -> Taken {
+    pub(in crate::host) fn script_ended(&self, script: &Script, result: &JobResult) -> Taken {
         self.keep_output(result);
         let name = script.path.display();
         self.expect_success(result, &format!("the script {name}"), None)?;
@@ -44,14 +46,14 @@ impl Act<'_> {
         Ok(Evidence::Ran { script: script.digest, started: result.started, ended: result.ended, skipped: false })
     }
 
-    pub(super) fn ask_health(&self, init: &Init) -> Taken {
+    pub(in crate::host) fn ask_health(&self, init: &Init) -> Taken {
         self.check_mark()?;
         let check = self.health_check()?;
         let held = self.hold(init)?;
         let mut asked = 0;
         loop {
             asked += 1;
-            let deadline = self.host.clock.moment().after(self.remaining_at_most(check.timeout));
+            let deadline = self.local.clock.moment().after(self.remaining_at_most(check.timeout));
             let task = Task::Command { container: self.container(&held), argv: check.command.clone(), env: self.base_environment() };
             let result = self.run_until(task, Vec::new(), Vec::new(), deadline)?;
             if result.ending.is_success() {
@@ -70,7 +72,7 @@ impl Act<'_> {
     }
 
     /// The script that the step names.
-    pub(super) fn script(&self) -> Taken<&Script> {
+    pub(in crate::host) fn script(&self) -> Taken<&Script> {
         let spec = &self.effect.spec;
         let step = &self.intent().step.step;
         let feature = spec.features.iter().find(|feature| Step::FeatureApply(feature.name.clone()) == *step);
@@ -86,17 +88,17 @@ impl Act<'_> {
     }
 
     /// The running container as `lxc-attach` is told of it.
-    pub(super) fn container(&self, held: &Held) -> ContainerRef {
+    pub(in crate::host) fn container(&self, held: &Held) -> ContainerRef {
         ContainerRef {
-            lxc_attach: self.host.programs.lxc_attach.clone(),
-            lxc_path: self.host.layout.path().to_owned(),
+            lxc_attach: self.local.lxc_attach.clone(),
+            lxc_path: self.local.lxc_path.clone(),
             name: self.intent().ctid.to_string(),
-            init: held.init(self.host.clock.boot()),
+            init: held.init(self.local.clock.boot()),
         }
     }
 
     /// What everything that runs inside gets; the manifest's own variables come over it.
-    pub(super) fn base_environment(&self) -> Variables {
+    pub(in crate::host) fn base_environment(&self) -> Variables {
         let (ctid, hostname, fleet) = (self.intent().ctid, &self.effect.spec.hostname, &self.effect.mark.fleet);
         [
             ("PATH", INSIDE_PATH.to_owned()),
@@ -135,7 +137,8 @@ impl Act<'_> {
             "epoch": self.epoch.get(),
         });
         let path = PathBuf::from(format!("var/lib/phoenix/{}.json", intent.step));
-        let _ = Inside::open(&self.host.layout.rootfs(intent.ctid), &self.effect.spec.idmap)
+        let Some(rootfs) = self.host.rootfs(intent.ctid) else { return };
+        let _ = Inside::open(&rootfs, &self.effect.spec.idmap)
             .and_then(|inside| inside.write_below(&path, format!("{note}\n").as_bytes(), 0o600));
     }
 }

@@ -3,7 +3,7 @@
 //! Apart from the steps because it is not about any of them. Notes are the container's to forge, so they are read without
 //! following anything, bounded, and only if they name this container and incarnation. Not here: what any of it proves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use phoenix_journal::{Digest, Epoch};
 use serde::Deserialize;
@@ -11,12 +11,11 @@ use serde::Deserialize;
 use crate::host::HostError;
 use crate::ids::{Ctid, Incarnation, Step, StepId};
 use crate::manifest::Spec;
-use crate::plan::{Mark, Trace, Traces, Trail};
+use crate::plan::{Mark, Trace, Trail};
 use crate::shim::{JobResult, ResultPlace, living_bearers};
 
 use super::inside::Inside;
-use super::wanted::Wanted;
-use super::{Lxc, io_error, observe};
+use super::{Local, io_error};
 
 /// A note's text, as `script` writes it.
 #[derive(Deserialize)]
@@ -32,23 +31,21 @@ struct Note {
 /// The version of notes that is read.
 const NOTE_SCHEMA: u32 = 1;
 
-pub(super) fn traces(host: &Lxc, spec: &Spec, mark: &Mark) -> Result<Traces, HostError> {
+/// Every trace of a script of the container that `mark` means. `rootfs` is where its files can be seen.
+pub(in crate::host) fn scripts(local: &Local, rootfs: Option<&Path>, spec: &Spec, mark: &Mark) -> Result<Vec<Trace>, HostError> {
     let failed = |what: &str| {
         let what = format!("{what} of container {}", mark.ctid);
         move |source| io_error(&what, source)
     };
-    let left = ResultPlace::lasting(&host.state, mark.ctid, mark.incarnation).left().map_err(failed("read the results"))?;
+    let left = ResultPlace::lasting(&local.state, mark.ctid, mark.incarnation).left().map_err(failed("read the results"))?;
     let mut scripts: Vec<Trace> = left.results.iter().filter_map(of_result).collect();
     for begun in left.unfinished.iter().filter(|begun| begun.step.step.is_script()) {
         let alive = living_bearers(begun.token).map_err(failed("look for processes"))?;
         let trail = Trail::Begun { alive: !alive.is_empty() };
         scripts.push(Trace { step: begun.step.step.clone(), epoch: Epoch::new(0), trail });
     }
-    scripts.extend(notes(host, spec, mark.ctid, mark.incarnation));
-    let config = observe::read_config(&host.layout, mark.ctid).map_err(failed("read the configuration"))?;
-    let wanted = Wanted::of(spec, mark, &host.layout.rootfs(mark.ctid), host.controllers);
-    let unlike = config.map_or_else(|| Some("there is none".to_owned()), |config| wanted.difference(&config));
-    Ok(Traces { scripts, unlike })
+    scripts.extend(rootfs.map(|rootfs| notes(rootfs, spec, mark.ctid, mark.incarnation)).unwrap_or_default());
+    Ok(scripts)
 }
 
 fn of_result(result: &JobResult) -> Option<Trace> {
@@ -60,8 +57,8 @@ fn of_result(result: &JobResult) -> Option<Trace> {
 }
 
 /// Unreadable, misplaced or forged in a way that can be seen: such a note is none.
-fn notes(host: &Lxc, spec: &Spec, ctid: Ctid, incarnation: Incarnation) -> Vec<Trace> {
-    let Ok(inside) = Inside::open(&host.layout.rootfs(ctid), &spec.idmap) else { return Vec::new() };
+fn notes(rootfs: &Path, spec: &Spec, ctid: Ctid, incarnation: Incarnation) -> Vec<Trace> {
+    let Ok(inside) = Inside::open(rootfs, &spec.idmap) else { return Vec::new() };
     let features = spec.features.iter().map(|feature| Step::FeatureApply(feature.name.clone()));
     let application = spec.application.iter().map(|_| Step::ApplicationRun);
     let of = |step: Step| {

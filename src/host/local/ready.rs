@@ -12,6 +12,7 @@ use crate::manifest::ReadyProbe;
 use crate::plan::Init;
 use crate::shim::Task;
 
+use super::Backend;
 use super::act::{Act, Taken, failed};
 use super::inside::open_in_root;
 use super::life::init_lost;
@@ -26,8 +27,8 @@ const ASK_AGAIN_BY_PROCESS: Duration = Duration::from_millis(250);
 /// A listening socket in `/proc/net/tcp` (`TCP_LISTEN`).
 const LISTENING: &str = "0A";
 
-impl Act<'_> {
-    pub(super) fn await_ready(&self, init: &Init) -> Taken {
+impl<B: Backend> Act<'_, B> {
+    pub(in crate::host) fn await_ready(&self, init: &Init) -> Taken {
         self.check_mark()?;
         let held = self.hold(init)?;
         let mut wait = ASK_AGAIN_MIN;

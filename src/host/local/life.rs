@@ -1,0 +1,169 @@
+//! Up and down, as the kernel shows it: who runs of a container, its id map, and ending it.
+//!
+//! Ending needs no program: a pidfd names the init, and its monitor's end says that all is cleaned up. Not here: starting,
+//! which every backend does its own way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::host::ownership;
+use crate::ids::IdMap;
+use crate::machine::{Evidence, FailureClass, StepResult, WaitKind};
+use crate::plan::{Init, Source};
+use crate::shim::{Secret, Variables};
+
+use super::act::{Act, Taken, drift, failed, io_failed};
+use super::proc::Held;
+use super::{Backend, cgroup};
+
+/// How long one look at a starting container is apart from the next; its starter's end wakes earlier.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a monitor may take to clean up when its init has ended: a few milliseconds, hooks of the operator's longer.
+const MONITOR_STOP: Duration = Duration::from_secs(10);
+/// How long the kernel may take to end what was killed, an init with its whole namespace.
+const HARD_STOP: Duration = Duration::from_secs(20);
+/// The environment of host programs.
+const HOST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Who is there of one container.
+#[derive(Debug)]
+pub(in crate::host) struct Up {
+    /// Its init, if it is up.
+    pub(in crate::host) init: Option<Held>,
+    /// Its monitor, and everything of the host's that is at work to start it.
+    pub(in crate::host) starters: Vec<Held>,
+}
+
+impl Up {
+    /// Whether nothing of it runs.
+    pub(in crate::host) fn is_down(&self) -> bool {
+        self.init.is_none() && self.starters.is_empty()
+    }
+}
+
+impl<B: Backend> Act<'_, B> {
+    /// Evidence that the container is up with the map wanted; `None` if it is not up. Stops it if the map is another.
+    pub(in crate::host) fn started(&self, idmap: &IdMap) -> Taken<Option<Evidence>> {
+        match self.look_started()? {
+            Some((init, found)) if found == *idmap => Ok(Some(Evidence::Started { init, idmap: found })),
+            Some((_, found)) => {
+                self.stop_hard(None)?;
+                Err(drift(format!("the kernel's id map is {idmap}"), format!("it was {found}; the container was stopped")))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The init and its map, read while it provably was the same process; `None` if it is not up.
+    pub(in crate::host) fn look_started(&self) -> Taken<Option<(Init, IdMap)>> {
+        let Some(held) = self.settled_up()?.init else { return Ok(None) };
+        let init = held.init(self.local.clock.boot());
+        let Ok(idmap) = held.idmap() else { return Ok(None) };
+        Ok(held.is_alive().then_some((init, idmap)))
+    }
+
+    /// Who is up once nothing is starting any more: a living `lxc-start` or monitor without init is waited for.
+    pub(in crate::host) fn settled_up(&self) -> Taken<Up> {
+        loop {
+            let up = self.up()?;
+            if up.init.is_some() || up.starters.is_empty() {
+                return Ok(up);
+            }
+            if self.remaining().is_zero() {
+                let pids: Vec<u32> = up.starters.iter().map(|held| held.pid).collect();
+                return Err(Box::new(StepResult::Partial { leftover: format!("lxc-start {pids:?} hangs without an init") }));
+            }
+            up.starters.first().map(|held| held.ends_within(self.remaining_at_most(LOOK_AGAIN)));
+        }
+    }
+
+    pub(in crate::host) fn up(&self) -> Taken<Up> {
+        self.host.up(self.intent().ctid).map_err(|error| io_failed("look at the container's processes", &error))
+    }
+
+    pub(in crate::host) fn read_idmap(&self, init: &Init) -> Taken {
+        self.check_mark()?;
+        let held = self.hold(init)?;
+        let found = held.idmap().map_err(|error| io_failed("read the id map", &error))?;
+        if !held.is_alive() {
+            return Err(init_lost(init));
+        }
+        let planned = &self.effect.spec.idmap;
+        let configured = B::configured_idmap(self)?.unwrap_or_else(IdMap::identity);
+        if found != *planned {
+            return Err(drift(format!("the planned id map is {planned}"), format!("the kernel's is {found}")));
+        }
+        if configured != found {
+            return Err(drift(format!("the configured id map is {configured}"), format!("the kernel's is {found}")));
+        }
+        Ok(Evidence::Idmap { init: init.clone(), idmap: found })
+    }
+
+    /// The configuration asks for the map that is expected.
+    pub(in crate::host) fn check_configured_idmap(&self, expected: &IdMap) -> Taken<()> {
+        let configured = B::configured_idmap(self)?;
+        if configured.as_ref() != (!expected.is_identity()).then_some(expected) {
+            let found = configured.map_or_else(|| "none".to_owned(), |map| map.to_string());
+            return Err(drift(format!("the configured id map is {expected}"), format!("it is {found}")));
+        }
+        Ok(())
+    }
+
+    /// Takes hold of a recorded init, or says that it is lost.
+    pub(in crate::host) fn hold(&self, init: &Init) -> Taken<Held> {
+        Held::of_init(init, self.local.clock.boot()).ok_or_else(|| init_lost(init))
+    }
+
+    /// Kills the init, waits until its monitor has cleaned up, and looks.
+    pub(in crate::host) fn stop_hard(&self, recorded: Option<&Init>) -> Taken<()> {
+        let up = self.up()?;
+        // An init whose monitor was killed, and whose root was moved away, is known by its record alone.
+        let recorded = recorded.and_then(|init| Held::of_init(init, self.local.clock.boot()));
+        for init in up.init.iter().chain(&recorded) {
+            init.signal(Signal::KILL).map_err(|error| io_failed("end the init", &error))?;
+            cgroup::thaw(&init.cgroups());
+            if !init.ends_within(HARD_STOP) {
+                return Err(failed(FailureClass::Undead, format!("init {} does not end though it was killed", init.pid)));
+            }
+        }
+        for starter in &up.starters {
+            if starter.ends_within(self.remaining_at_most(MONITOR_STOP)) {
+                continue;
+            }
+            // It hangs with nothing left to watch over; what it still holds, the kernel lets go of.
+            starter.signal(Signal::KILL).map_err(|error| io_failed("end the monitor", &error))?;
+            if !starter.ends_within(HARD_STOP) {
+                return Err(failed(FailureClass::Undead, format!("the monitor {} does not end though it was killed", starter.pid)));
+            }
+        }
+        let after = self.up()?;
+        if after.is_down() {
+            return Ok(());
+        }
+        Err(failed(FailureClass::Transient, "the container was started again by others while it was stopped"))
+    }
+
+    /// The directory of a shared mount is still the one prepared.
+    pub(in crate::host) fn check_source_directory(&self, source: &Source) -> Taken<()> {
+        ownership::verify(source, &self.local.grounds).map(|_| ()).map_err(|error| self.ownership_failed(&error))
+    }
+
+    /// What a problem with a shared directory means.
+    pub(in crate::host) fn ownership_failed(&self, error: &ownership::OwnershipError) -> Box<StepResult> {
+        match error.awaited() {
+            Some(path) => self.wait(WaitKind::Source, path.display(), error),
+            None => failed(FailureClass::Permanent, error),
+        }
+    }
+}
+
+/// The whole environment of a program of the host.
+pub(in crate::host) fn host_environment() -> Variables {
+    BTreeMap::from([("PATH".to_owned(), Secret::new(HOST_PATH)), ("LC_ALL".to_owned(), Secret::new("C"))])
+}
+
+pub(in crate::host) fn init_lost(init: &Init) -> Box<StepResult> {
+    failed(FailureClass::InitLost, format!("init {} of this container has ended", init.pid))
+}

@@ -1,0 +1,115 @@
+//! What became of an intent without outcome, as far as it is the same for every backend.
+//!
+//! First what is in flight: the shim is waited for within the old deadline, its result is read, orphans are ended ([`recover`]).
+//! Then, with the locks held, the world is looked at ([`Backend::probe`]). Nothing is changed here; where a look cannot tell,
+//! taking the step again must be safe. Not here: the verdict on a step that a backend has its own way with.
+
+use crate::host::{Watch, ownership};
+use crate::ids::IdMap;
+use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind};
+use crate::plan::{Doubt, Init, Source};
+use crate::shim::{Ending, Holder, InFlight, Inquiry, JobResult, LockName, Settled, recover};
+
+use super::act::{self, Act, Taken, chain, failed};
+use super::{Backend, Local};
+
+/// Settles one doubt.
+pub(in crate::host) fn settle<B: Backend>(host: &B, doubt: &Doubt, watch: &dyn Watch) -> Report {
+    let (local, intent) = (host.local(), &doubt.effect.intent);
+    let intent_ref = act::intent_ref(doubt.seq, doubt.epoch, intent);
+    let locks: Vec<LockName> = doubt.effect.locks().into_iter().map(|ctid| local.lock_name(ctid)).collect();
+    let place = act::place(local, intent);
+    let inquiry = Inquiry {
+        intent: &intent_ref,
+        token: intent.token,
+        deadline: &intent.deadline,
+        grace: act::grace(local, intent),
+        place: &place,
+        runtime: &local.runtime,
+        locks: &locks,
+        clock: &local.clock,
+    };
+    let settlement = match recover(&inquiry, &|in_flight| watch.waiting(waited_for(local, in_flight))) {
+        Ok(settlement) => settlement,
+        Err(error) => return Report::bare(StepResult::Unknown { why: chain(&error) }),
+    };
+    let (settled, locks) = (settlement.settled, settlement.locks);
+    let files: Vec<std::fs::File> = locks.into_iter().map(crate::shim::Lock::into_file).collect();
+    let act = Act::new(host, doubt.seq, doubt.epoch, &doubt.effect, &files, None);
+    let result = match settled {
+        Settled::Result(result) => B::probe(&act, Some(&result)),
+        Settled::NoResult => B::probe(&act, None),
+        Settled::Undead(bearers) => {
+            let pids: Vec<u32> = bearers.iter().map(|bearer| bearer.pid).collect();
+            Err(failed(FailureClass::Undead, format!("processes {pids:?} of {} cannot be ended", intent.step)))
+        }
+        Settled::HeldByOther(holders) => {
+            let wait = lock_wait(local, &holders, format!("the lock of container {}", intent.ctid));
+            Err(failed(FailureClass::Wait(wait), "another process holds the container's lock"))
+        }
+    };
+    act.finish(result)
+}
+
+fn waited_for(local: &Local, in_flight: &InFlight) -> Wait {
+    match in_flight {
+        InFlight::OwnJob(holders) | InFlight::Other(holders) => lock_wait(local, holders, "a lock".to_owned()),
+        InFlight::Orphans(bearers) => {
+            let first = bearers.first();
+            let name = first.map_or_else(|| "processes of the step".to_owned(), |bearer| bearer.command.clone());
+            Wait { kind: WaitKind::Lock, name, ctid: None, pid: first.map(|bearer| bearer.pid), since: local.clock.now().wall }
+        }
+    }
+}
+
+fn lock_wait(local: &Local, holders: &[Holder], otherwise: String) -> Wait {
+    let first = holders.first();
+    let name = first.map_or(otherwise, |holder| holder.command.clone());
+    Wait { kind: WaitKind::Lock, name, ctid: None, pid: first.map(|holder| holder.pid), since: local.clock.now().wall }
+}
+
+/// `Done` with this evidence, or `Absent`.
+pub(in crate::host) fn done_if(holds: bool, evidence: Evidence) -> Taken {
+    if holds { Ok(evidence) } else { Err(Box::new(StepResult::Absent)) }
+}
+
+/// A look that cannot tell is taken again by carrying the step out, which says what is wrong.
+pub(in crate::host) fn or_absent<T>(taken: Taken<T>) -> Taken<T> {
+    taken.map_err(|_| Box::new(StepResult::Absent))
+}
+
+impl<B: Backend> Act<'_, B> {
+    /// Readiness is asked again.
+    pub(in crate::host) fn probe_ready(&self, init: &Init) -> Taken {
+        self.hold(init)?;
+        Err(Box::new(StepResult::Absent))
+    }
+
+    /// What a script's result says; without one it was cut off.
+    pub(in crate::host) fn probe_script(&self, init: &Init, result: Option<&JobResult>) -> Taken {
+        match result {
+            // Its container went down before it was begun: nothing was run, so nothing has failed.
+            Some(JobResult { ending: Ending::NotStarted { .. }, .. }) if self.hold(init).is_err() => Err(Box::new(StepResult::Absent)),
+            Some(result) => self.script_ended(self.script()?, result),
+            None => Err(Box::new(StepResult::Interrupted)),
+        }
+    }
+
+    /// A health check that answered yes; else it is asked again.
+    pub(in crate::host) fn probe_health(&self, init: &Init, result: Option<&JobResult>) -> Taken {
+        if let Some(result) = result.filter(|result| result.ending.is_success()) {
+            self.keep_output(result);
+            return Ok(Evidence::Healthy { asked: 1 });
+        }
+        self.probe_ready(init)
+    }
+
+    /// Up, with the map and the sources wanted.
+    pub(in crate::host) fn probe_started(&self, idmap: &IdMap, sources: &[Source]) -> Taken {
+        let sound = sources.iter().all(|source| ownership::verify(source, &self.local.grounds).is_ok());
+        match self.look_started()? {
+            Some((init, found)) => done_if(sound && found == *idmap, Evidence::Started { init, idmap: found }),
+            None => Err(Box::new(StepResult::Absent)),
+        }
+    }
+}
