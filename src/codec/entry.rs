@@ -175,6 +175,10 @@ fn read_page(seq: Seq, payload: &str) -> Result<PageRead, CodecError> {
 }
 
 fn read_json<'a, T: Deserialize<'a>>(seq: Seq, payload: &'a str) -> Result<T, CodecError> {
+    // To know the place of what is wrong costs more than the reading; it is asked for once something is.
+    if let Ok(value) = serde_json::from_str(payload) {
+        return Ok(value);
+    }
     let mut json = serde_json::Deserializer::from_str(payload);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| CodecError::Payload {
         seq,

@@ -37,13 +37,17 @@ pub struct Point<'a> {
 }
 
 impl Point<'_> {
+    /// Reads what the journal says so far. Wrecks that are taken from here on, and from clones of them, have that in common, and
+    /// read only what comes after.
+    pub fn read_so_far(&self) {
+        self.journal.keep_folded::<Account>();
+    }
+
     /// The stage as a crash here leaves it.
     #[must_use]
     pub fn wreck(&self, kind: CrashKind) -> Stage {
         let mut world = self.world.clone();
         crash(&mut world, kind);
-        // The crashes at this point, and at later ones, have this past in common.
-        self.journal.keep_folded::<Account>();
         Stage { world, journal: self.journal.reopened(), cast: Arc::clone(self.cast), dice: self.dice.clone() }
     }
 }
@@ -183,7 +187,7 @@ impl<'a> Show<'a> {
     fn start(&mut self, work: Work) -> Option<Event> {
         match work {
             Work::CarryOut { ctid, effect, lease: _ } => {
-                let op = self.world.begin(effect.get());
+                let op = self.world.begin_shared(Arc::new(effect.into_inner()));
                 self.ops.insert(op, ctid);
                 self.note_pieces(op, ctid);
                 None

@@ -148,6 +148,8 @@ impl Stage {
     /// Writes the opening and makes the engine.
     fn begin(&mut self, id: RunId, command: RunCommand, observer: &mut dyn Observer) -> Result<Engine, StageError> {
         let Cast { fleet, wanted, jobs } = &*self.cast;
+        // Kept before anything is added: what crashes in this run leave has it in common.
+        self.journal.keep_folded::<Account>();
         let now = self.world.now();
         let facts = match command {
             RunCommand::Up => {
