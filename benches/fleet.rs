@@ -63,7 +63,11 @@ impl Observer for Count {
                 self.entries += 1;
             }
             Progress::Recorded { .. } => self.entries += 1,
-            Progress::Settling { .. } | Progress::Waiting { .. } | Progress::Stopping { .. } | Progress::Ended { .. } => {}
+            Progress::Upgraded { .. }
+            | Progress::Settling { .. }
+            | Progress::Waiting { .. }
+            | Progress::Stopping { .. }
+            | Progress::Ended { .. } => {}
         }
     }
 }

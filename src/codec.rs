@@ -16,7 +16,9 @@
 //! | schema | since | what changed |
 //! |---|---|---|
 //! | 1 | 0.1 | the first; a run may be a `rebuild` |
-//! | 2 | 0.2 | `host_options` of a spec: `devices`, `hookscript`, `pool`, `tags`, `protection`, `nameservers`, `searchdomain`, `timezone`, `firewall` |
+//! | 2 | 0.2 | `host_options` of a spec: `devices`, `hookscript`, `pool`, `tags`, `protection`, `nameservers`, `searchdomain`, `timezone`, `firewall`; `repertoire` of a declaration; steps `template.fetch`, `firewall.set`, `snapshot.take` with what they do and show; `by` of a hold, `from` of a clone |
+//!
+//! A payload bears the oldest schema that can say it, so that what said nothing new is spelled as it always was.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod arbitrary;
@@ -26,6 +28,7 @@ mod intent;
 mod mark;
 mod note;
 mod outcome;
+mod since;
 mod spec;
 #[cfg(test)]
 mod tests;

@@ -63,6 +63,13 @@ pub enum Event {
         /// The container as it was seen afterwards.
         seen: Option<Box<Seen>>,
     },
+    /// The container as it is seen now.
+    Looked {
+        /// The container.
+        ctid: Ctid,
+        /// What is there.
+        seen: Option<Box<Seen>>,
+    },
     /// A fact is durable.
     Recorded(Recorded<Fact>),
     /// A wait that was asked for is over.
@@ -81,6 +88,11 @@ pub enum Request {
     Begin(Box<Effect>),
     /// Find out what became of an intent without outcome. Answered by `Settled`.
     Settle(Box<Doubt>),
+    /// Look at the container once more. Answered by `Looked`, at once.
+    Look {
+        /// The container.
+        ctid: Ctid,
+    },
     /// Record a fact. Answered by `Recorded`.
     Record(Fact),
     /// Report `Woke` at this moment.
@@ -178,6 +190,8 @@ struct Slot {
     init_lost: bool,
     /// The clone that is being copied from it.
     cloning: Option<Ctid>,
+    /// Whether it can be copied while it goes on, as it was seen since it came to stand where it stands.
+    copies_live: Option<bool>,
 }
 
 /// One look at one container.
@@ -199,6 +213,8 @@ enum Phase {
     Acting,
     /// The host is finding out about a step in doubt.
     Settling,
+    /// It is being looked at.
+    Looking,
     /// A fact of it is being recorded.
     Recording,
     /// A wait has been asked for.
@@ -250,6 +266,7 @@ impl Engine {
             Event::Busy { ctid, wait } => self.busy(ctid, wait, now, out),
             Event::Finished { ctid, report } => self.finished(ctid, report, now, out),
             Event::Settled { ctid, report, seen } => self.settled(ctid, report, seen, now, out),
+            Event::Looked { ctid, seen } => self.looked(ctid, seen),
             Event::Recorded(fact) => self.recorded(fact, now, out),
             Event::Woke { ctid } => self.woke(ctid),
             Event::Interrupted => self.interrupted = true,
@@ -279,7 +296,7 @@ impl Engine {
             Err(why) => return Some(Stand::Undecodable(why.to_string())),
         };
         let there = match self.orders.goal {
-            Goal::Up => life.state() == State::Done && life.standing == Standing::Active && life.open().is_none(),
+            Goal::Up => life.state() == State::Done && life.standing == Standing::Active && life.open().is_none() && life.held().is_none(),
             Goal::Down => !life.may_exist() && life.open().is_none(),
         };
         if there && matches!(slot.phase, Phase::Resting | Phase::Over | Phase::Idle) {
@@ -288,7 +305,9 @@ impl Engine {
         Some(match &slot.phase {
             Phase::Over => Stand::Stuck(life.standing.clone()),
             Phase::Resting => self.blocker(life).or_else(|| self.held_for(ctid)).map_or(Stand::UnderWay, Stand::Blocked),
-            Phase::Idle | Phase::Beginning(_) | Phase::Acting | Phase::Settling | Phase::Recording | Phase::Pausing => Stand::UnderWay,
+            Phase::Idle | Phase::Beginning(_) | Phase::Acting | Phase::Settling | Phase::Looking | Phase::Recording | Phase::Pausing => {
+                Stand::UnderWay
+            }
         })
     }
 
@@ -360,7 +379,18 @@ impl Engine {
 
 impl Slot {
     fn new(life: Result<Life, OutOfTurn>, sight: Option<Sight>) -> Self {
-        Self { life, phase: Phase::Idle, sight, wait: None, locked_since: None, unknowns: 0, pause: None, init_lost: false, cloning: None }
+        Self {
+            life,
+            phase: Phase::Idle,
+            sight,
+            wait: None,
+            locked_since: None,
+            unknowns: 0,
+            pause: None,
+            init_lost: false,
+            cloning: None,
+            copies_live: None,
+        }
     }
 
     /// Whether others can rely on what the journal says of it: it was looked at, and nothing that may change it (a hold for a

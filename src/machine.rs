@@ -16,7 +16,9 @@ pub use any::{AnyContainer, OutOfTurn, Proofs};
 pub use container::{
     Configured, Container, Declared, Defined, Done, Featured, Features, Finalized, Live, Mounts, Running, Stage, Volumed, WrongEvidence,
 };
-pub use evidence::{Armed, Attached, Configuration, Destruction, Finalization, Identity, NotEvidence, Ran, Subject, Up};
+pub use evidence::{
+    Armed, Attached, Configuration, Destruction, Finalization, Firewalled, Identity, NotEvidence, Ran, RestorePoint, Subject, Up,
+};
 pub use life::{Due, Life, Past, Record};
 pub use line::{Decision, Declaration, Fact, Line, Note, RunClosed, RunCommand, RunEnd, RunOpened, Topic};
 pub use outcome::{Evidence, Failure, FailureClass, Outcome, Output, Prepared, Report, StepResult};

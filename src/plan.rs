@@ -8,7 +8,10 @@ mod observed;
 mod steps;
 mod traces;
 
-pub use effect::{Action, Attachment, Doubt, Effect, Init, Intent, Mark, Reason, Source, StartPurpose};
+pub use effect::{
+    Action, Attachment, CopyFrom, Doubt, Effect, HoldBy, Init, Intent, Mark, Reason, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES, Source,
+    StartPurpose,
+};
 pub use observed::{ConfigSeen, MountSeen, Observation, Presence, Seen};
-pub use steps::steps_into;
+pub use steps::{Repertoire, steps_into};
 pub use traces::{Trace, Traces, Trail};

@@ -18,7 +18,7 @@ use phoenix::host::sim::{Fault, Faults, What, When, Where, World, WorldOptions};
 use phoenix::ids::{Ctid, State, Step, StepId};
 use phoenix::machine::RunEnd;
 use phoenix::manifest::{Origin, Spec};
-use phoenix::plan::steps_into;
+use phoenix::plan::{Repertoire, steps_into};
 use phoenix::rehearse::{Ended, Stage};
 use phoenix_journal::{Body, DONE, Entry};
 use proptest::prelude::*;
@@ -44,7 +44,7 @@ struct Model {
 impl Model {
     fn new(spec: &Spec) -> Self {
         let below = |state: State| State::ALL[..].iter().copied().take_while(|&one| one != state).last().unwrap_or(State::Declared);
-        let into = |state: State| steps_into(state, spec).into_iter().map(move |step| (step, below(state)));
+        let into = |state: State| steps_into(state, spec, Repertoire::Proxmox).into_iter().map(move |step| (step, below(state)));
         let mut left: Vec<(Step, State)> = State::ALL.into_iter().flat_map(into).collect();
         left.reverse();
         Self { spec: spec.clone(), left, open: None, last: None, state: State::Declared, active: true }

@@ -133,8 +133,7 @@ pub fn upgrade(path: &Path, schema: &Schema, info: &WriterInfo) -> Result<PathBu
     check_texts(&conn, &place.main)?;
     let fail = |source| JournalError::of_sqlite("upgrade the journal", &place.main, source);
     check_additions(&sql::read_rules(&conn).map_err(fail)?, &rules, &place.main)?;
-    let copy = place.beside(&format!(".version-{found}"));
-    copy_to(&conn, &copy)?;
+    let copy = copy_of_version(&conn, &place, found)?;
     let transaction = rusqlite::Transaction::new_unchecked(&conn, TransactionBehavior::Immediate).map_err(fail)?;
     let change = || -> rusqlite::Result<()> {
         sql::unseal(&conn)?;
@@ -144,6 +143,21 @@ pub fn upgrade(path: &Path, schema: &Schema, info: &WriterInfo) -> Result<PathBu
     };
     change().and_then(|()| transaction.commit()).map_err(fail)?;
     Ok(copy)
+}
+
+/// Copies what is about to be upgraded to a path beside it where nothing is yet: an upgrade that was killed between its copy and
+/// its commit has left one, and it may be the only copy of what was recorded before that.
+fn copy_of_version(conn: &Connection, place: &Place, version: u32) -> Result<PathBuf, JournalError> {
+    let mut number = 1_u32;
+    loop {
+        let ending = if number == 1 { String::new() } else { format!(".{number}") };
+        let copy = place.beside(&format!(".version-{version}{ending}"));
+        match copy_to(conn, &copy) {
+            Ok(()) => return Ok(copy),
+            Err(JournalError::Exists { .. }) if number < COPIES_MAX => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn check_additions(old: &Rules, new: &Rules, path: &Path) -> Result<(), JournalError> {
@@ -162,6 +176,9 @@ fn check_additions(old: &Rules, new: &Rules, path: &Path) -> Result<(), JournalE
 
 /// Enough that the query does not count, few enough that payloads fit into memory.
 const ENTRIES_AT_ONCE: u64 = 1_000;
+
+/// More upgrades than that were not killed by accident.
+const COPIES_MAX: u32 = 100;
 
 /// A writer restarts its log in less.
 const PAUSE_MS: u64 = 5;

@@ -99,12 +99,14 @@ fn set(conn: &Connection, path: &Path, name: &'static str, value: &str, expected
     }
 }
 
-/// Refuses what is not a journal of this schema, and reads its id.
-pub(crate) fn check_schema(conn: Connection, path: &Path, schema: &Schema) -> Result<Tables, JournalError> {
+/// Refuses what is not a journal of this schema, and reads its id. For a reader, a journal of an older version will do: its rows
+/// are among those of the schema, which says more than it asks.
+pub(crate) fn check_schema(conn: Connection, path: &Path, schema: &Schema, purpose: Purpose) -> Result<Tables, JournalError> {
     let rules = Rules::of(schema)?;
     let fail = |source| JournalError::of_sqlite("read the tables", path, source);
     let version = check_header(&conn, path, Some(schema.application_id))?;
-    if version != schema.version {
+    let older = version < schema.version;
+    if version != schema.version && !(older && purpose == Purpose::Read) {
         let (found, known) = (version, schema.version);
         return Err(if found > known {
             JournalError::Newer { path: path.to_owned(), what: "schema", found, known }
@@ -114,13 +116,20 @@ pub(crate) fn check_schema(conn: Connection, path: &Path, schema: &Schema) -> Re
     }
     check_texts(&conn, path)?;
     let (found, wanted) = (sql::read_rules(&conn).map_err(fail)?.rows(), rules.rows());
-    if let Some(row) = wanted.difference(&found).next() {
+    if let Some(row) = wanted.difference(&found).next().filter(|_| !older) {
         return Err(JournalError::WrongSchema { path: path.to_owned(), difference: format!("only in the program: {row}") });
     }
     if let Some(row) = found.difference(&wanted).next() {
         return Err(JournalError::WrongSchema { path: path.to_owned(), difference: format!("only in the journal: {row}") });
     }
     identify(conn, path, Names::of(schema))
+}
+
+/// What a journal is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Read,
+    Write,
 }
 
 /// Refuses what is not a journal, or of a newer layout; gives the version of the user's rows.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::create::connect;
 use crate::lock::{Holder, Lock};
 use crate::log;
-use crate::open::{Binding, check_schema, check_version, configure_any};
+use crate::open::{Binding, Purpose, check_schema, check_version, configure_any};
 use crate::place::{Place, look};
 use crate::tables::Tables;
 use crate::{Digest, Entry, Epoch, EpochId, JournalError, JournalId, Position, Schema, Seq, StreamKey};
@@ -92,7 +92,7 @@ pub struct GlanceStep {
 }
 
 impl Reader {
-    /// Opens a journal for reading. No lock, no check of the whole file.
+    /// Opens a journal for reading, also one of an older version of the schema. No lock, no check of the whole file.
     ///
     /// A writer that is killed while it is being opened leaves an index that only a writer can mend; the next try reads past
     /// it.
@@ -108,7 +108,7 @@ impl Reader {
 
     fn open_once(path: &Path, schema: &Schema) -> Result<Self, JournalError> {
         let (conn, place, copy) = open_read_only(path)?;
-        let tables = check_schema(conn, &place.main, schema)?;
+        let tables = check_schema(conn, &place.main, schema, Purpose::Read)?;
         Ok(Self { tables, place, schema: *schema, _copy: copy })
     }
 

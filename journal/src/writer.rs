@@ -16,7 +16,7 @@ use crate::ledger::well_formed;
 use crate::lock::Lock;
 use crate::log;
 use crate::memory::begins_something;
-use crate::open::{Binding, WriterInfo, check_schema, check_version, configure_writer};
+use crate::open::{Binding, Purpose, WriterInfo, check_schema, check_version, configure_writer};
 use crate::place::Place;
 use crate::reserve::Reserve;
 use crate::tables::Tables;
@@ -68,7 +68,7 @@ impl Writer {
         // Before anything is changed: opening a stranger's database must not turn it into a WAL database.
         crate::open::check_header(&conn, &place.main, Some(schema.application_id))?;
         configure_writer(&conn, &place.main)?;
-        let tables = check_schema(conn, &place.main, schema)?;
+        let tables = check_schema(conn, &place.main, schema, Purpose::Write)?;
         let mut writer = Self {
             tables,
             info,

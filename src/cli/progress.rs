@@ -130,7 +130,7 @@ impl Live {
 fn line(event: &Event, states: &mut BTreeMap<u32, String>, look: Look) -> Option<String> {
     let Event { ctid, event: kind, state, text, result, quarantined, waiting_for, .. } = event;
     let Some(ctid) = ctid else {
-        return matches!(*kind, "stopping").then(|| text.clone());
+        return matches!(*kind, "stopping" | "upgraded").then(|| text.clone());
     };
     let moved = state.as_ref().filter(|state| states.get(ctid) != Some(*state));
     let back = moved.is_some_and(|state| states.get(ctid).is_some_and(|before| goes_back(before, state)));

@@ -16,6 +16,7 @@ use crate::ids::Ctid;
 use crate::ids::HostKind;
 use crate::journal::SCHEMA;
 use crate::manifest::{Origin, Spec, Template};
+use crate::plan::Repertoire;
 use crate::shim::digest_of;
 
 use super::blame::CliError;
@@ -42,7 +43,7 @@ pub(super) fn digest<'a>(specs: impl IntoIterator<Item = &'a Spec>, kind: HostKi
             }),
             Origin::Template(Template::Stored(_)) | Origin::Clone { .. } => None,
         };
-        wanted.insert(spec.ctid, Wanted { spec: Arc::new(spec.clone()), template });
+        wanted.insert(spec.ctid, Wanted { spec: Arc::new(spec.clone()), template, repertoire: Repertoire::of(kind) });
     }
     Ok(Digested { wanted, fresh })
 }

@@ -11,12 +11,12 @@ use std::fmt;
 use phoenix_journal::{Body, Digest, Draft, Entry, Record, Replay, Row, Seq, StreamKey};
 use serde::{Deserialize, Serialize};
 
-use super::spec;
 use super::written::{Read, Shown};
+use super::{since, spec};
 use crate::ids::{Ctid, RunId, Wall};
 use crate::machine::{Declaration, Fact, Line, Note, Outcome, RunClosed, RunOpened, Standing, Topic};
 use crate::manifest::{Feature, Script, Spec};
-use crate::plan::Intent;
+use crate::plan::{Intent, Repertoire};
 
 /// The journal's machine for containers; its streams are their numbers.
 pub const CONTAINER: &str = "container";
@@ -114,8 +114,14 @@ impl Page<'_> {
     /// The oldest schema that can say it.
     fn schema(&self) -> u32 {
         match self {
-            Self::Declaration(Shown(declaration)) => spec::schema_of(&declaration.spec),
-            Self::Intent(_) | Self::Outcome(_) | Self::Note(_) | Self::RunOpened(_) | Self::RunClosed(_) => 1,
+            Self::Declaration(Shown(declaration)) => {
+                let host = if declaration.repertoire == Repertoire::Common { 1 } else { 2 };
+                spec::schema_of(&declaration.spec).max(host).max(since::standing(&declaration.standing))
+            }
+            Self::Intent(Shown(intent)) => since::intent(intent),
+            Self::Outcome(Shown(outcome)) => since::outcome(outcome),
+            Self::Note(Shown(note)) => since::note(note),
+            Self::RunOpened(_) | Self::RunClosed(_) => 1,
         }
     }
 }
@@ -269,7 +275,7 @@ fn draft_fact(fact: &Fact) -> Draft {
 }
 
 fn draft_declaration(declaration: &Declaration) -> Draft {
-    let Declaration { run, fleet: _, ctid, incarnation, generation, spec, template: _, state, standing, at } = declaration;
+    let Declaration { run, fleet: _, ctid, incarnation, generation, spec, template: _, repertoire: _, state, standing, at } = declaration;
     Draft {
         stream: container(*ctid),
         life: incarnation.to_string(),

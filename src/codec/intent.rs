@@ -8,15 +8,17 @@ use std::path::PathBuf;
 use phoenix_journal::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::written::{self, written_as};
+use super::written::{self, is_default, written_as};
 use crate::ids::{BootId, Ctid, Generation, IdMap, Incarnation, Moment, RunId, State, StepId, Target, Token, VolumeName};
 use crate::manifest::{Mount, Volume};
-use crate::plan::{Action, Attachment, Init, Intent, Reason, Source, StartPurpose};
+use crate::plan::{Action, Attachment, CopyFrom, HoldBy, Init, Intent, Reason, Source, StartPurpose};
 
 written_as! {
     Intent => IntentDocument,
     Action => ActionDocument,
     StartPurpose => StartPurposeDocument,
+    HoldBy => HoldByDocument,
+    CopyFrom => CopyFromDocument,
     Reason => ReasonDocument,
     Init => InitDocument,
     Source => SourceDocument,
@@ -52,6 +54,7 @@ struct IntentDocument {
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Action", rename_all = "snake_case", deny_unknown_fields)]
 enum ActionDocument {
+    FetchTemplate,
     Create {
         #[serde(with = "written")]
         template: Option<Digest>,
@@ -61,14 +64,21 @@ enum ActionDocument {
         source: Ctid,
         #[serde(with = "written")]
         incarnation: Incarnation,
+        /// Left out where the source is down, which is all that schema 1 knows.
+        #[serde(with = "written", default, skip_serializing_if = "is_default")]
+        from: CopyFrom,
     },
     Mark,
     Hold {
         #[serde(with = "written")]
         init: Option<Init>,
+        /// Left out where it is stopped, which is all that schema 1 knows.
+        #[serde(with = "written", default, skip_serializing_if = "is_default")]
+        by: HoldBy,
     },
     Release,
     Configure,
+    SetFirewall,
     Start {
         #[serde(with = "written")]
         purpose: StartPurpose,
@@ -85,6 +95,7 @@ enum ActionDocument {
         #[serde(with = "written")]
         init: Option<Init>,
     },
+    TakeSnapshot,
     Prepare {
         #[serde(with = "written")]
         volume: Volume,
@@ -120,6 +131,20 @@ enum ActionDocument {
     Repair {
         leftover: String,
     },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "HoldBy", rename_all = "snake_case")]
+enum HoldByDocument {
+    Stop,
+    Snapshot,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "CopyFrom", rename_all = "snake_case")]
+enum CopyFromDocument {
+    Current,
+    Snapshot,
 }
 
 #[derive(Serialize, Deserialize)]

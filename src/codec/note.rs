@@ -8,14 +8,15 @@ use std::sync::Arc;
 use phoenix_journal::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::written::{self, written_as};
+use super::written::{self, is_default, written_as};
 use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, StepId, Wall};
 use crate::machine::{Decision, Declaration, Note, RunClosed, RunCommand, RunEnd, RunOpened, Standing, Topic};
 use crate::manifest::Spec;
-use crate::plan::Init;
+use crate::plan::{Init, Repertoire};
 
 written_as! {
     Declaration => DeclarationDocument,
+    Repertoire => RepertoireDocument,
     Note => NoteDocument,
     Topic => TopicDocument,
     Decision => DecisionDocument,
@@ -42,12 +43,22 @@ struct DeclarationDocument {
     spec: Arc<Spec>,
     #[serde(with = "written")]
     template: Option<Digest>,
+    /// Left out where it is the common one, which is all that schema 1 knows.
+    #[serde(with = "written", default, skip_serializing_if = "is_default")]
+    repertoire: Repertoire,
     #[serde(with = "written")]
     state: State,
     #[serde(with = "written")]
     standing: Standing,
     #[serde(with = "written", rename = "at_ms")]
     at: Wall,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Repertoire", rename_all = "snake_case")]
+enum RepertoireDocument {
+    Common,
+    Proxmox,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -3,21 +3,24 @@
 //! Mirrors `machine::outcome` and `machine::standing`; the two name each other, a wait being both a kind of failure and a
 //! standing. The bytes a child wrote are not in it: the journal keeps them by digest, beside the outcome.
 
-use phoenix_journal::{Digest, Seq};
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use super::written::{self, written_as};
+use phoenix_journal::{Digest, Seq};
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::written::{self, Written, written_as};
 use crate::ids::{Ctid, Generation, IdMap, Incarnation, RunId, State, StepId, Wall};
 use crate::machine::{
     Evidence, Failure, FailureClass, Outcome, Output, Prepared, Quarantine, QuarantineReason, Standing, StepResult, Wait, WaitKind,
 };
-use crate::plan::{Attachment, Init, Source};
+use crate::plan::{Attachment, HoldBy, Init, Source};
 
 written_as! {
     Outcome => OutcomeDocument,
     StepResult => StepResultDocument,
     Output => OutputDocument,
-    Evidence => EvidenceDocument,
     Prepared => PreparedDocument,
     Failure => FailureDocument,
     FailureClass => FailureClassDocument,
@@ -81,9 +84,47 @@ struct OutputDocument {
     bytes_written: u64,
 }
 
+/// As its document, but for a source that is held down: that is the word `held` alone, which is all that schema 1 knows.
+impl Written for Evidence {
+    fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Held { by: HoldBy::Stop } => to.serialize_str(HELD),
+            other => EvidenceDocument::serialize(other, to),
+        }
+    }
+
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(EvidenceVisitor)
+    }
+}
+
+const HELD: &str = "held";
+
+struct EvidenceVisitor;
+
+impl<'de> Visitor<'de> for EvidenceVisitor {
+    type Value = Evidence;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("evidence: a word, or an object with one key")
+    }
+
+    fn visit_str<E: de::Error>(self, word: &str) -> Result<Evidence, E> {
+        match word {
+            HELD => Ok(Evidence::Held { by: HoldBy::Stop }),
+            other => EvidenceDocument::deserialize(StrDeserializer::new(other)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Evidence, A::Error> {
+        EvidenceDocument::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Evidence", rename_all = "snake_case", deny_unknown_fields)]
 enum EvidenceDocument {
+    Fetched,
     Created {
         left_out: u32,
     },
@@ -95,11 +136,15 @@ enum EvidenceDocument {
         shared_mounts: u32,
     },
     Marked,
-    Held,
+    Held {
+        #[serde(with = "written")]
+        by: HoldBy,
+    },
     Released,
     Configured {
         unenforced: Vec<String>,
     },
+    FirewallSet,
     Started {
         #[serde(with = "written")]
         init: Init,
@@ -113,6 +158,9 @@ enum EvidenceDocument {
         idmap: IdMap,
     },
     Stopped,
+    Snapshot {
+        name: String,
+    },
     Prepared(#[serde(with = "written")] Prepared),
     Attached(#[serde(with = "written")] Attachment),
     Detached,

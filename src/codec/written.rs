@@ -226,6 +226,11 @@ impl<T: Written> Written for Arc<T> {
     }
 }
 
+/// Whether a value says nothing that was not so before it could be said; such a value is left out.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn parse<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
 }

@@ -135,7 +135,7 @@ pub fn decide(site: &Site, ctid: Ctid, ask: &Ask) -> Result<Decided, DecideError
     if look(site)?.is_none() {
         return Err(RunError::NoJournal { path: site.journal.clone() }.into());
     }
-    let mut writer = open(site)?;
+    let mut writer = open(site, &mut |_| {})?;
     let account = Account::of(writer.replay(None).map_err(RunError::from)?);
     let life = match account.lives.into_iter().find(|(known, _)| *known == ctid) {
         None => return Err(RunError::UnknownContainers { ctids: vec![ctid] }.into()),
@@ -249,8 +249,9 @@ impl Desk<'_> {
         let evidence = Evidence::Ran { script: script.digest, started: self.at, ended: self.at, skipped: true };
         // After the run's entry and the decision.
         let seq = Seq::new(self.next + 1);
+        let state = life.after(&step, &evidence);
         let mut outcome = Outcome::of(&intent, seq, StepResult::Done(evidence), self.at);
-        outcome.state = life.after(&step);
+        outcome.state = state;
         let decision = Topic::Decided(Decision::Skip { step });
         Ok(vec![
             self.note(decision, life.state(), Standing::Active),
@@ -282,6 +283,7 @@ impl Desk<'_> {
             generation: life.generation,
             spec: life.spec.clone(),
             template: life.template,
+            repertoire: life.repertoire,
             state: State::Declared,
             standing: Standing::Active,
             at: self.at,

@@ -2,6 +2,8 @@
 //!
 //! Told after the commit, so nothing is shown that a crash could take back. Not here: how it is shown.
 
+use std::path::Path;
+
 use phoenix_journal::Seq;
 
 use crate::ids::Ctid;
@@ -11,6 +13,11 @@ use crate::plan::{Doubt, Intent};
 /// One thing that happened.
 #[derive(Debug)]
 pub enum Progress<'a> {
+    /// The journal was one of an older version and is one of this program's now.
+    Upgraded {
+        /// The copy that was made of it before.
+        copy: &'a Path,
+    },
     /// An intent is durable, and the host is at work on it.
     Intended {
         /// Its place in the journal.

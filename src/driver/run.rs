@@ -4,11 +4,11 @@
 //! lock. A fleet that is where it should be therefore costs no write. Not here: the loop (`work`) and what it does (`turn`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use phoenix_journal::{Append, Binding, Digest, Epoch, Journal, JournalError, JournalId, Reader, Writer, WriterInfo};
+use phoenix_journal::{Append, Binding, Digest, Epoch, Journal, JournalError, JournalId, Reader, Writer, WriterInfo, upgrade};
 
 use crate::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Stand};
 use crate::host::{Host, HostError, Territory};
@@ -209,7 +209,7 @@ fn run(
     if let Some(idle) = idle(site, known, id, jobs, &select)? {
         return Ok(idle);
     }
-    let mut writer = open(site)?;
+    let mut writer = open(site, &mut |copy| observer.observe(Progress::Upgraded { copy }))?;
     let account = Account::of(writer.replay(None)?);
     if account.runs.is_empty() {
         // Made before the journal's first entry: from then on its absence means that this is another host.
@@ -270,8 +270,16 @@ fn idle(
     }
 }
 
-pub(super) fn open(site: &Site) -> Result<Writer, RunError> {
+/// Opens the journal for writing: makes it where there is none, brings it to this version where it is older; `upgraded` is told
+/// where the copy lies.
+pub(super) fn open(site: &Site, upgraded: &mut dyn FnMut(&Path)) -> Result<Writer, RunError> {
     match Writer::open(&site.journal, &SCHEMA, site.writer.clone()) {
+        Err(JournalError::Older { .. }) => {
+            // Whose it is is looked at before anything is changed.
+            check_territory(site, &Reader::open(&site.journal, &SCHEMA)?.binding()?)?;
+            upgraded(&upgrade(&site.journal, &SCHEMA, &site.writer)?);
+            Ok(Writer::open(&site.journal, &SCHEMA, site.writer.clone())?)
+        }
         Ok(writer) => {
             check_territory(site, &writer.binding()?)?;
             Ok(writer)

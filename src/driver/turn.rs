@@ -29,6 +29,11 @@ pub enum Work {
     },
     /// Find out what became of an intent.
     Settle(Box<Doubt>),
+    /// Look at a container, as the run's first look did at all of them; send `Looked`.
+    Look {
+        /// The container.
+        ctid: Ctid,
+    },
     /// Send `Woke` at this moment.
     Wake {
         /// The container.
@@ -139,6 +144,7 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
                     }
                     Err(LockError::Host(error)) => return Err(error.into()),
                 },
+                Request::Look { ctid } => work.push(Work::Look { ctid }),
                 Request::Record(fact) => {
                     leases.push(None);
                     lines.push(Line::Fact(fact));

@@ -74,7 +74,7 @@ pub fn drive<J: Append>(
     loop {
         let now = pool.host.now().map_err(TurnError::from)?;
         for work in turner.turn(std::mem::take(&mut events), &now)? {
-            pool.start(work);
+            pool.start(work)?;
         }
         if let Some(end) = turner.end() {
             return Ok(end);
@@ -108,8 +108,13 @@ struct Pool {
 }
 
 impl Pool {
-    fn start(&mut self, work: Work) {
+    fn start(&mut self, work: Work) -> Result<(), TurnError> {
         match work {
+            Work::Look { ctid } => {
+                // Without a thread: it waits for nothing. A host that cannot be looked at is no host without the container.
+                let seen = self.host.observe(Some(&self.journal), &[ctid])?.containers.remove(&ctid).map(Box::new);
+                let _ = self.sender.send(Message::Event(Event::Looked { ctid, seen }));
+            }
             Work::Wake { ctid, at } => {
                 self.timers.insert((at.boottime_ms, ctid));
             }
@@ -127,6 +132,7 @@ impl Pool {
                 self.spawn(ctid, move |host, sender| settle(host, journal, &doubt, sender));
             }
         }
+        Ok(())
     }
 
     fn spawn(&self, ctid: Ctid, job: impl FnOnce(&dyn Host, &Sender<Message>) -> Event + Send + 'static) {
@@ -146,7 +152,13 @@ impl Pool {
             Event::Finished { ctid, .. } | Event::Settled { ctid, .. } => {
                 self.in_flight.remove(ctid);
             }
-            Event::Started | Event::Began { .. } | Event::Busy { .. } | Event::Recorded(_) | Event::Woke { .. } | Event::Interrupted => {}
+            Event::Started
+            | Event::Began { .. }
+            | Event::Busy { .. }
+            | Event::Looked { .. }
+            | Event::Recorded(_)
+            | Event::Woke { .. }
+            | Event::Interrupted => {}
         }
     }
 

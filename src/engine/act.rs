@@ -89,6 +89,14 @@ impl Engine {
         self.conclude(ctid, report, true, now, out);
     }
 
+    pub(super) fn looked(&mut self, ctid: Ctid, seen: Option<Box<Seen>>) {
+        self.pending -= 1;
+        let slot = self.slot(ctid);
+        slot.sight = Some(Sight { seen });
+        slot.phase = Phase::Idle;
+        self.agenda.insert(ctid);
+    }
+
     pub(super) fn recorded(&mut self, fact: Recorded<Fact>, now: &Now, out: &mut Outbox) {
         let goal = self.orders.goal;
         let (ctid, stops, cloned) = match fact.get() {
@@ -100,6 +108,7 @@ impl Engine {
         };
         self.pending -= 1;
         let slot = self.slot(ctid);
+        slot.copies_live = None;
         replace_life(&mut slot.life, |life| life.learn(fact));
         if let Some(wait) = slot.pause.take() {
             self.pause(ctid, now.moment.after(wait), out);
@@ -117,6 +126,7 @@ impl Engine {
         }
         if cloned {
             self.wake_siblings(ctid);
+            self.wake_source(ctid);
         }
         self.wake_dependents(ctid);
     }
@@ -182,7 +192,7 @@ impl Judgement {
 
 fn judge(life: &Life, intent: &Intent, result: &StepResult, recovered: bool) -> Judgement {
     match result {
-        StepResult::Done(_) => Judgement { state: Some(life.after(&intent.step)), ..Judgement::goes_on() },
+        StepResult::Done(evidence) => Judgement { state: Some(life.after(&intent.step, evidence)), ..Judgement::goes_on() },
         StepResult::Failed(_) if result.lost_init_in_crash(&intent.step, recovered) => {
             Judgement { init_lost: true, ..judge_cut_off(life, intent) }
         }

@@ -6,7 +6,7 @@
 use crate::ids::{Ctid, Incarnation, Now, State, Step, StepId};
 use crate::machine::{Declaration, Due, Fact, Life, Note, Past, Quarantine, QuarantineReason, Standing, Topic};
 use crate::manifest::Origin;
-use crate::plan::{Action, Doubt, Effect, Intent, Mark, Reason, StartPurpose};
+use crate::plan::{Action, Doubt, Effect, HoldBy, Intent, Mark, Reason, StartPurpose};
 
 use super::reconcile::{Finding, reconcile};
 use super::{Engine, Goal, Outbox, Phase, Request, limits};
@@ -17,6 +17,8 @@ enum Next {
     Take(StepId, Action, Reason),
     /// Find out about the step in doubt.
     Settle,
+    /// Look at it once more first.
+    Look,
     /// Note this.
     Note(Finding),
     /// Declare a new incarnation: the old one was destroyed after this run was planned.
@@ -45,6 +47,11 @@ impl Engine {
         match next {
             Next::Take(step, action, reason) => self.take(ctid, step, action, reason, now, out),
             Next::Settle => self.settle(ctid, out),
+            Next::Look => {
+                self.slot(ctid).phase = Phase::Looking;
+                self.pending += 1;
+                out.put(Request::Look { ctid });
+            }
             Next::Note(finding) => self.note(ctid, finding, now, out),
             Next::Redeclare => self.redeclare(ctid, now, out),
             Next::Rest => {
@@ -94,6 +101,9 @@ impl Engine {
             return slot.life.as_ref().ok().and_then(init_lost).map_or(Next::Over, Next::Note);
         }
         let sight = slot.sight.take();
+        if let Some(sight) = &sight {
+            slot.copies_live = Some(sight.seen.as_ref().is_some_and(|seen| seen.copies_live));
+        }
         let (known, verify, goal) = (self.orders.epoch, self.orders.verify, self.orders.goal);
         let Some(life) = self.life(ctid) else { return Next::Over };
         let finding = sight.and_then(|sight| reconcile(life, &mark, known, sight.seen.as_deref(), verify));
@@ -110,14 +120,15 @@ impl Engine {
 
     fn next_up(&mut self, ctid: Ctid) -> Next {
         let Some(life) = self.life(ctid) else { return Next::Over };
-        if life.is_held() {
-            return self.next_held(ctid);
+        if let Some(by) = life.held() {
+            return self.next_held(ctid, by);
         }
         match life.due() {
-            Due::Nothing if self.is_wanted_by_a_clone(ctid) => {
-                let init = life.init().cloned();
-                self.step(ctid, Step::CloneHold, Action::Hold { init })
-            }
+            Due::Nothing if self.is_wanted_by_a_clone(ctid) => match self.slots[&ctid].copies_live {
+                Some(copies_live) => self.hold(ctid, if copies_live { HoldBy::Snapshot } else { HoldBy::Stop }),
+                // It came to be done in this run: how it looked before says nothing.
+                None => Next::Look,
+            },
             Due::Nothing => Next::Rest,
             Due::Settle => Next::Settle,
             Due::Redeclare => Next::Redeclare,
@@ -133,17 +144,41 @@ impl Engine {
         }
     }
 
-    /// A source that is held down: it stays so while a clone wants it, then it is released, whatever became of the clones.
-    fn next_held(&mut self, ctid: Ctid) -> Next {
+    /// A source that is held: it stays so while a clone wants it, then it is released, whatever became of the clones. Nothing
+    /// else is done to it meanwhile: one that went on running and whose init is gone is released first, goes up by its own
+    /// steps, and is held again.
+    fn next_held(&mut self, ctid: Ctid, by: HoldBy) -> Next {
         let Some(life) = self.life(ctid) else { return Next::Over };
-        match (self.is_wanted_by_a_clone(ctid), life.record(&Step::CloneHold).done) {
-            (true, true) => Next::Rest,
-            (true, false) => {
-                let init = life.init().cloned();
-                self.step(ctid, Step::CloneHold, Action::Hold { init })
+        let hold = life.record(&Step::CloneHold);
+        for step in [Step::CloneHold, Step::CloneRelease] {
+            if let Some(leftover) = life.record(&step).leftover {
+                return Next::Take(step.repair(), Action::Repair { leftover }, Reason::Interrupted);
             }
+        }
+        let fallen = by == HoldBy::Snapshot && life.state() != State::Done;
+        let stays = if fallen { self.is_being_copied(ctid) } else { self.is_wanted_by_a_clone(ctid) };
+        match (stays, hold.done) {
+            (true, false) if !fallen => self.hold(ctid, by),
+            (true, _) => Next::Rest,
             (false, _) => self.step(ctid, Step::CloneRelease, Action::Release),
         }
+    }
+
+    fn hold(&self, ctid: Ctid, by: HoldBy) -> Next {
+        let init = self.life(ctid).and_then(Life::init).cloned();
+        self.step(ctid, Step::CloneHold, Action::Hold { init, by })
+    }
+
+    /// Whether a copy of it is under way, in doubt, or left in part.
+    fn is_being_copied(&self, source: Ctid) -> bool {
+        let clones = self.dependents.get(&source).into_iter().flatten().filter_map(|clone| self.slots.get(clone));
+        clones.into_iter().any(|slot| {
+            let Ok(life) = &slot.life else { return false };
+            let copies = |intent: &Intent| intent.step.step == Step::DefineClone;
+            let beginning = matches!(&slot.phase, Phase::Beginning(intent) if copies(intent));
+            let begun = life.open().is_some_and(|(_, _, intent)| copies(intent)) || life.record(&Step::DefineClone).leftover.is_some();
+            self.source_of(life) == Some(source) && (beginning || begun) && !matches!(slot.phase, Phase::Over)
+        })
     }
 
     /// The clone for whose sake a held source stays down, if what became of the copy is not known yet.
@@ -152,7 +187,7 @@ impl Engine {
             let Some(life) = self.life(clone) else { return false };
             self.source_of(life) == Some(source) && life.open().is_some_and(|(_, _, intent)| intent.step.step == Step::DefineClone)
         };
-        self.life(source).filter(|life| life.is_held())?;
+        self.life(source).filter(|life| life.held().is_some())?;
         self.dependents.get(&source).into_iter().flatten().copied().find(|&clone| is_in_doubt(clone))
     }
 
@@ -176,15 +211,16 @@ impl Engine {
         let Some(slot) = self.slots.get(&source) else { return Next::Over };
         let Ok(origin) = &slot.life else { return Next::Over };
         let incarnation = origin.incarnation();
-        let held = slot.is_at_rest() && origin.is_held() && origin.open().is_none() && origin.record(&Step::CloneHold).done;
+        let held = origin.held().filter(|_| slot.is_at_rest() && origin.open().is_none() && origin.record(&Step::CloneHold).done);
         let done = origin.state() == State::Done && origin.standing == Standing::Active;
         let free = slot.cloning.is_none_or(|clone| clone == ctid);
         if self.is_source_unsettled(source, ctid) {
             return Next::Rest;
         }
-        if (held || phoenix_journal::sabotaged("sources_are_not_held")) && free {
+        let held = held.or_else(|| phoenix_journal::sabotaged("sources_are_not_held").then_some(HoldBy::Stop));
+        if let Some(by) = held.filter(|_| free) {
             self.slot(source).cloning = Some(ctid);
-            return self.step(ctid, Step::DefineClone, Action::Clone { source, incarnation });
+            return self.step(ctid, Step::DefineClone, Action::Clone { source, incarnation, from: by.copied() });
         }
         if done {
             self.wake(source);
@@ -204,6 +240,13 @@ impl Engine {
         })
     }
 
+    /// Lets the source of a clone look again: it may have waited for the copy to be put right.
+    pub(super) fn wake_source(&mut self, ctid: Ctid) {
+        if let Some(Origin::Clone { source }) = self.life(ctid).map(|life| life.spec.origin.clone()) {
+            self.wake(source);
+        }
+    }
+
     /// Lets the clones that wait for a source look again.
     pub(super) fn wake_siblings(&mut self, ctid: Ctid) {
         let Some(Origin::Clone { source }) = self.life(ctid).map(|life| life.spec.origin.clone()) else { return };
@@ -217,9 +260,12 @@ impl Engine {
         if !life.may_exist() {
             return Next::Over;
         }
-        // First of all: once the container is forgotten, nobody knows of what is left of it.
-        if let Some(leftover) = life.record(&Step::DownDestroy).leftover {
-            return Next::Take(Step::DownDestroy.repair(), Action::Repair { leftover }, Reason::Interrupted);
+        // First of all: once the container is forgotten, nobody knows of what is left of it. And what a snapshot left in part
+        // locks it.
+        for step in [Step::DownDestroy, Step::CloneHold, Step::CloneRelease, Step::SnapshotTake] {
+            if let Some(leftover) = life.record(&step).leftover {
+                return Next::Take(step.repair(), Action::Repair { leftover }, Reason::Interrupted);
+            }
         }
         match &life.standing {
             Standing::Quarantined(quarantine) if matches!(quarantine.reason, QuarantineReason::Gone | QuarantineReason::Foreign) => {
@@ -265,7 +311,8 @@ impl Engine {
         let Some(slot) = self.slots.get(&ctid) else { return true };
         slot.is_at_rest()
             && slot.life.as_ref().is_ok_and(|life| {
-                life.state() == State::Done && life.standing == Standing::Active && life.open().is_none() && !life.is_held()
+                let up = life.held() != Some(HoldBy::Stop);
+                life.state() == State::Done && life.standing == Standing::Active && life.open().is_none() && up
             })
     }
 
@@ -342,6 +389,7 @@ impl Engine {
             generation: life.generation,
             spec: life.spec.clone(),
             template: life.template,
+            repertoire: life.repertoire,
             state: State::Declared,
             standing: Standing::Active,
             at: now.wall,
@@ -366,9 +414,12 @@ pub(crate) fn action(life: &Life, step: &Step) -> Option<Action> {
     let idmap = || life.proofs().finalization().map(|finalization| finalization.idmap().clone());
     let init = || life.init().cloned();
     Some(match step {
+        Step::TemplateFetch => Action::FetchTemplate,
         Step::DefineCreate => Action::Create { template: life.template },
         Step::DefineMark => Action::Mark,
         Step::ConfigureSet => Action::Configure,
+        Step::FirewallSet => Action::SetFirewall,
+        Step::SnapshotTake => Action::TakeSnapshot,
         Step::FinalizeStart => Action::Start { purpose: StartPurpose::Finalize, idmap: life.spec.idmap.clone(), sources: Vec::new() },
         Step::FinalizeIdmap => Action::ReadIdmap { init: init()? },
         Step::FinalizeStop | Step::DownStop => Action::Stop { init: init() },
@@ -388,10 +439,9 @@ pub(crate) fn action(life: &Life, step: &Step) -> Option<Action> {
         Step::HealthCheck(_) => Action::AskHealth { init: init()? },
         Step::AutostartSet => Action::SetAutostart,
         Step::DownDestroy => Action::Destroy,
-        Step::CloneHold => Action::Hold { init: init() },
         Step::CloneRelease => Action::Release,
-        // Needs its source, which only the engine knows; see `next_clone`.
-        Step::DefineClone => return None,
+        // These need what only the engine knows: the source, and in which way it is held; see `next_clone` and `hold`.
+        Step::DefineClone | Step::CloneHold => return None,
     })
 }
 

@@ -30,9 +30,11 @@ pub const LOCK_WAITS_MAX: u32 = 12;
 /// How many effects at once, if the person says nothing.
 pub const JOBS_DEFAULT: usize = 4;
 
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(90);
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const EDIT_TIMEOUT: Duration = Duration::from_secs(30);
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// What a health check or readiness gets beyond its own sum, so that the answer can still be written.
@@ -41,13 +43,15 @@ const SLACK: Duration = Duration::from_secs(10);
 /// How long one attempt of `step` may take.
 pub fn timeout(step: &StepId, spec: &Spec) -> Duration {
     match &step.step {
+        Step::TemplateFetch => FETCH_TIMEOUT,
         Step::DefineCreate | Step::DefineClone | Step::DownDestroy => CREATE_TIMEOUT,
         Step::FinalizeStart | Step::RunStart => START_TIMEOUT,
         Step::FinalizeStop | Step::CloneHold | Step::DownStop => STOP_TIMEOUT,
+        Step::SnapshotTake | Step::CloneRelease => SNAPSHOT_TIMEOUT,
         Step::VolumePrepare(_) => PREPARE_TIMEOUT,
         Step::DefineMark
-        | Step::CloneRelease
         | Step::ConfigureSet
+        | Step::FirewallSet
         | Step::FinalizeIdmap
         | Step::VolumeAttach(_)
         | Step::VolumeDetach(_)
@@ -93,7 +97,10 @@ pub fn script<'a>(step: &Step, spec: &'a Spec) -> Option<&'a Script> {
     match step {
         Step::FeatureApply(name) => spec.features.iter().find(|feature| feature.name == *name).map(|feature| &feature.script),
         Step::ApplicationRun => spec.application.as_ref(),
-        Step::DefineCreate
+        Step::TemplateFetch
+        | Step::FirewallSet
+        | Step::SnapshotTake
+        | Step::DefineCreate
         | Step::DefineClone
         | Step::DefineMark
         | Step::CloneHold

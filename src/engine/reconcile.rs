@@ -7,7 +7,7 @@ use phoenix_journal::Epoch;
 
 use crate::ids::{State, Step};
 use crate::machine::{Life, Quarantine, QuarantineReason, Standing, Topic};
-use crate::plan::{ConfigSeen, Mark, Presence, Seen};
+use crate::plan::{ConfigSeen, HoldBy, Mark, Presence, Seen};
 
 /// What is to be noted about a container whose claims do not all hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn reconcile(life: &Life, mark: &Mark, known: Epoch, seen: Option<&Seen>, ve
         return Some(Finding { topic, state, standing: life.standing.clone() });
     }
     if let Some(init) = &seen.init
-        && life.is_held()
+        && life.held() == Some(HoldBy::Stop)
         && life.record(&Step::CloneHold).done
     {
         let topic = Topic::FoundRunning { init: init.clone() };

@@ -30,12 +30,12 @@ use phoenix_journal::{JournalId, Recorded};
 pub use config::{Config, ConfigError};
 
 use crate::ids::{Ctid, HostKind, IdMap, Now};
-use crate::machine::{Evidence, Report, StepResult};
+use crate::machine::{Evidence, FailureClass, Report, StepResult};
 use crate::manifest::Spec;
-use crate::plan::{Action, Doubt, Effect, Intent, Mark, Observation, Presence, Traces};
+use crate::plan::{Action, CopyFrom, Doubt, Effect, HoldBy, Intent, Mark, Observation, Presence, Traces};
 use crate::shim::{JobResult, ShimBinary};
 
-use super::local::act::{Act, Taken, drift, io_failed};
+use super::local::act::{Act, Taken, drift, failed, io_failed};
 use super::local::life::Up;
 use super::local::{self, Backend, Local, PROGRAM_DIRECTORIES, Places, cgroup, durable, find_program, io_error, machine_id, unusable};
 use super::{Host, HostError, Lease, LockError, Territory, Watch};
@@ -217,7 +217,10 @@ impl Backend for Lxc {
             Action::Create { .. } | Action::Clone { .. } | Action::Start { .. } | Action::RunScript { .. } | Action::AskHealth { .. } => {
                 true
             }
-            Action::Mark
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Mark
             | Action::Hold { .. }
             | Action::Release
             | Action::Configure
@@ -258,9 +261,14 @@ impl Backend for Lxc {
     fn take(act: &Act<'_, Self>) -> Taken {
         match &act.intent().action {
             Action::Create { template } => act.create(*template),
-            Action::Clone { source, incarnation } => act.clone_from(*source, *incarnation),
+            Action::FetchTemplate => Err(not_here("store that templates are fetched into")),
+            Action::SetFirewall => Err(not_here("firewall")),
+            Action::TakeSnapshot | Action::Hold { by: HoldBy::Snapshot, .. } | Action::Clone { from: CopyFrom::Snapshot, .. } => {
+                Err(not_here("snapshots"))
+            }
+            Action::Clone { source, incarnation, from: CopyFrom::Current } => act.clone_from(*source, *incarnation),
             Action::Mark => act.mark(),
-            Action::Hold { init } => act.stop(init.as_ref()).map(|()| Evidence::Held),
+            Action::Hold { init, by: HoldBy::Stop } => act.stop(init.as_ref()).map(|()| Evidence::Held { by: HoldBy::Stop }),
             Action::Release => act.check_mark().map(|()| Evidence::Released),
             Action::Configure => act.configure(),
             Action::Start { purpose: _, idmap, sources } => act.start(idmap, sources),
@@ -281,4 +289,9 @@ impl Backend for Lxc {
     fn probe(act: &Act<'_, Self>, result: Option<&JobResult>) -> Taken {
         act.probe(result)
     }
+}
+
+/// The answer to an action that only other hosts know. Nothing that is declared for this kind of host asks for one.
+fn not_here(what: &str) -> Box<StepResult> {
+    failed(FailureClass::Permanent, format!("this host has no {what}; the step was meant for another kind of host"))
 }

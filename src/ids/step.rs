@@ -11,24 +11,30 @@ use super::{FeatureName, HealthName, Target, VolumeName};
 /// What is done, without the question whether it is the step itself or its repair.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
+    /// Fetch the template, where the host keeps templates in a store and does not have it yet.
+    TemplateFetch,
     /// Create the container from a template.
     DefineCreate,
     /// Create the container as a copy of another.
     DefineClone,
     /// See (and where the host needs it, write) the identity mark.
     DefineMark,
-    /// Stop a clone source and keep it down while it is copied.
+    /// Keep a clone source as it is while it is copied: down, or as a snapshot while it goes on.
     CloneHold,
-    /// Let a clone source be started again.
+    /// Let go of a clone source: it may be started again, its snapshot is deleted.
     CloneRelease,
     /// Bring the container's configuration to its spec.
     ConfigureSet,
+    /// Write the container's own rules into the host's firewall.
+    FirewallSet,
     /// Start the container for the first time, so that its id map exists.
     FinalizeStart,
     /// Read the id map from the kernel.
     FinalizeIdmap,
     /// Stop the container after its first start.
     FinalizeStop,
+    /// Take a snapshot to go back to, before the first shared directory is attached.
+    SnapshotTake,
     /// Give a shared directory its owner and mode.
     VolumePrepare(VolumeName),
     /// Attach a shared volume at a target.
@@ -57,15 +63,18 @@ impl Step {
     /// The id without its name part: `volume.attach` of `volume.attach[/srv]`.
     pub fn base(&self) -> &'static str {
         match self {
+            Self::TemplateFetch => "template.fetch",
             Self::DefineCreate => "define.create",
             Self::DefineClone => "define.clone",
             Self::DefineMark => "define.mark",
             Self::CloneHold => "clone.hold",
             Self::CloneRelease => "clone.release",
             Self::ConfigureSet => "configure.set",
+            Self::FirewallSet => "firewall.set",
             Self::FinalizeStart => "finalize.start",
             Self::FinalizeIdmap => "finalize.idmap",
             Self::FinalizeStop => "finalize.stop",
+            Self::SnapshotTake => "snapshot.take",
             Self::VolumePrepare(_) => "volume.prepare",
             Self::VolumeAttach(_) => "volume.attach",
             Self::VolumeDetach(_) => "volume.detach",
@@ -87,15 +96,18 @@ impl Step {
             Self::VolumeAttach(target) | Self::VolumeDetach(target) => Some(target.as_str()),
             Self::FeatureApply(name) => Some(name.as_str()),
             Self::HealthCheck(name) => Some(name.as_str()),
-            Self::DefineCreate
+            Self::TemplateFetch
+            | Self::DefineCreate
             | Self::DefineClone
             | Self::DefineMark
             | Self::CloneHold
             | Self::CloneRelease
             | Self::ConfigureSet
+            | Self::FirewallSet
             | Self::FinalizeStart
             | Self::FinalizeIdmap
             | Self::FinalizeStop
+            | Self::SnapshotTake
             | Self::RunStart
             | Self::RunReady
             | Self::ApplicationRun
@@ -169,15 +181,18 @@ impl FromStr for StepId {
 
 fn parse_step(base: &str, name: Option<&str>) -> Option<Step> {
     match (base, name) {
+        ("template.fetch", None) => Some(Step::TemplateFetch),
         ("define.create", None) => Some(Step::DefineCreate),
         ("define.clone", None) => Some(Step::DefineClone),
         ("define.mark", None) => Some(Step::DefineMark),
         ("clone.hold", None) => Some(Step::CloneHold),
         ("clone.release", None) => Some(Step::CloneRelease),
         ("configure.set", None) => Some(Step::ConfigureSet),
+        ("firewall.set", None) => Some(Step::FirewallSet),
         ("finalize.start", None) => Some(Step::FinalizeStart),
         ("finalize.idmap", None) => Some(Step::FinalizeIdmap),
         ("finalize.stop", None) => Some(Step::FinalizeStop),
+        ("snapshot.take", None) => Some(Step::SnapshotTake),
         ("volume.prepare", Some(name)) => name.parse().ok().map(Step::VolumePrepare),
         ("volume.attach", Some(name)) => name.parse().ok().map(Step::VolumeAttach),
         ("volume.detach", Some(name)) => name.parse().ok().map(Step::VolumeDetach),
@@ -200,15 +215,18 @@ mod tests {
     #[test]
     fn step_ids_come_back_from_their_text() {
         let texts = [
+            "template.fetch",
             "define.create",
             "define.clone",
             "define.mark",
             "clone.hold",
             "clone.release",
             "configure.set",
+            "firewall.set",
             "finalize.start",
             "finalize.idmap",
             "finalize.stop",
+            "snapshot.take",
             "volume.prepare[media]",
             "volume.attach[/srv/media]",
             "volume.detach[/srv/media]",

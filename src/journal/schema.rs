@@ -9,8 +9,8 @@ use phoenix_journal::{Machine, Schema};
 use crate::codec::{CONTAINER, RUN};
 use crate::machine::Standing;
 
-/// The rows of both machines.
-pub const SCHEMA: Schema = Schema { application_id: APPLICATION_ID, version: 1, machines: &[CONTAINERS, RUNS] };
+/// The rows of both machines. Version 2 added the steps of hosts that keep templates, firewalls and snapshots.
+pub const SCHEMA: Schema = Schema { application_id: APPLICATION_ID, version: 2, machines: &[CONTAINERS, RUNS] };
 
 /// "PHNX": what `file(1)` and `SQLite` know a journal of ours by.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"PHNX");
@@ -71,6 +71,7 @@ const NEEDS: &[(&str, &str)] = &[
 
 /// In which state each step may begin, its repair included.
 const BEGINS: &[(&str, &str)] = &[
+    ("template.fetch", "declared"),
     ("define.create", "declared"),
     ("define.clone", "declared"),
     ("define.mark", "declared"),
@@ -83,9 +84,11 @@ const BEGINS: &[(&str, &str)] = &[
     ("define.mark", "featured"),
     ("define.mark", "done"),
     ("configure.set", "defined"),
+    ("firewall.set", "defined"),
     ("finalize.start", "configured"),
     ("finalize.idmap", "configured"),
     ("finalize.stop", "configured"),
+    ("snapshot.take", "finalized"),
     ("volume.prepare", "finalized"),
     ("volume.attach", "finalized"),
     ("volume.detach", "volumed"),
@@ -154,15 +157,18 @@ mod tests {
     /// A step of every kind; the match makes a new kind stop the build here.
     fn every_step() -> Vec<Step> {
         let texts = [
+            "template.fetch",
             "define.create",
             "define.clone",
             "define.mark",
             "clone.hold",
             "clone.release",
             "configure.set",
+            "firewall.set",
             "finalize.start",
             "finalize.idmap",
             "finalize.stop",
+            "snapshot.take",
             "volume.prepare[v]",
             "volume.attach[/v]",
             "volume.detach[/v]",
@@ -182,12 +188,12 @@ mod tests {
     /// one it leads into, and the others are named.
     fn begins_in(step: &Step) -> Vec<State> {
         match step {
-            Step::DefineCreate | Step::DefineClone => vec![State::Declared],
+            Step::TemplateFetch | Step::DefineCreate | Step::DefineClone => vec![State::Declared],
             // Again wherever a person says that it was lost.
             Step::DefineMark => State::ALL.to_vec(),
-            Step::ConfigureSet => vec![State::Defined],
+            Step::ConfigureSet | Step::FirewallSet => vec![State::Defined],
             Step::FinalizeStart | Step::FinalizeIdmap | Step::FinalizeStop => vec![State::Configured],
-            Step::VolumePrepare(_) | Step::VolumeAttach(_) => vec![State::Finalized],
+            Step::SnapshotTake | Step::VolumePrepare(_) | Step::VolumeAttach(_) => vec![State::Finalized],
             Step::VolumeDetach(_) | Step::RunStart | Step::RunReady => vec![State::Volumed],
             Step::FeatureApply(_) => vec![State::Running],
             Step::ApplicationRun | Step::HealthCheck(_) | Step::AutostartSet => vec![State::Featured],

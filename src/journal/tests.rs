@@ -13,7 +13,7 @@ use crate::machine::{
     Declaration, Evidence, Fact, Line, Note, Outcome, RunClosed, RunCommand, RunEnd, RunOpened, Standing, StepResult, Topic,
 };
 use crate::manifest::{Autostart, HostOptions, Origin, Ready, ReadyProbe, Resources, Spec, Template};
-use crate::plan::{Action, Init, Intent, Reason};
+use crate::plan::{Action, Init, Intent, Reason, Repertoire};
 
 const CTID: u32 = 101;
 
@@ -55,6 +55,7 @@ fn declared() -> Declaration {
         generation: Generation::FIRST,
         spec: Arc::new(spec),
         template: None,
+        repertoire: Repertoire::Common,
         state: State::Declared,
         standing: Standing::Active,
         at: Wall(1),

@@ -9,11 +9,12 @@ use phoenix_journal::Recorded;
 
 use crate::ids::{FeatureName, State, Step, Target};
 use crate::manifest::Spec;
+use crate::plan::Repertoire;
 
 use super::container::{
     Configured, Container, Declared, Defined, Done, Featured, Features, Finalized, Mounts, Running, Volumed, WrongEvidence,
 };
-use super::evidence::{Armed, Attached, Configuration, Finalization, Identity, Ran, Subject, Up};
+use super::evidence::{Armed, Attached, Configuration, Finalization, Firewalled, Identity, Ran, RestorePoint, Subject, Up};
 use super::outcome::Outcome;
 
 /// A container in one of the eight states.
@@ -42,7 +43,9 @@ pub enum AnyContainer {
 pub struct Proofs {
     identity: Option<Identity>,
     configuration: Option<Configuration>,
+    firewall: Option<Firewalled>,
     finalization: Option<Finalization>,
+    restore_point: Option<RestorePoint>,
     attached: BTreeMap<Target, Attached>,
     up: Option<Up>,
     ran: BTreeMap<FeatureName, Ran>,
@@ -56,6 +59,8 @@ impl Proofs {
         match &outcome.get().step.step {
             Step::DefineMark => keep(&mut self.identity, Identity::from_recorded(outcome)),
             Step::ConfigureSet => keep(&mut self.configuration, Configuration::from_recorded(outcome)),
+            Step::FirewallSet => keep(&mut self.firewall, Firewalled::from_recorded(outcome)),
+            Step::SnapshotTake => keep(&mut self.restore_point, RestorePoint::from_recorded(outcome)),
             Step::FinalizeIdmap => keep(&mut self.finalization, Finalization::from_recorded(outcome)),
             Step::VolumeAttach(target) => {
                 if let Ok(attached) = Attached::from_recorded(outcome) {
@@ -71,7 +76,8 @@ impl Proofs {
             Step::ApplicationRun => keep(&mut self.application, Ran::from_recorded(outcome)),
             Step::AutostartSet => keep(&mut self.armed, Armed::from_recorded(outcome)),
             // What these show is asked for by later steps of the same transition, not by a transition.
-            Step::DefineCreate
+            Step::TemplateFetch
+            | Step::DefineCreate
             | Step::DefineClone
             | Step::CloneHold
             | Step::CloneRelease
@@ -124,6 +130,7 @@ impl AnyContainer {
     pub fn restore<'a>(
         subject: Subject,
         spec: &Spec,
+        repertoire: Repertoire,
         history: impl IntoIterator<Item = (&'a Recorded<Outcome>, Option<State>)>,
     ) -> Result<Self, OutOfTurn> {
         let mut proofs = Proofs::default();
@@ -131,7 +138,7 @@ impl AnyContainer {
         for (outcome, entered) in history {
             proofs.take(outcome);
             if let Some(state) = entered {
-                container = container.enter(state, &proofs, spec)?;
+                container = container.enter(state, &proofs, spec, repertoire)?;
                 if state == State::Declared {
                     // What was shown of a container says nothing of the next one.
                     proofs = Proofs::default();
@@ -169,8 +176,8 @@ impl AnyContainer {
         }
     }
 
-    /// Goes to `to` by the typed transition, with what has been proved.
-    pub fn enter(self, to: State, proofs: &Proofs, spec: &Spec) -> Result<Self, OutOfTurn> {
+    /// Goes to `to` by the typed transition, with what has been proved and what the spec asks for on its kind of host.
+    pub fn enter(self, to: State, proofs: &Proofs, spec: &Spec, repertoire: Repertoire) -> Result<Self, OutOfTurn> {
         let (from, subject) = (self.state(), self.subject());
         let wrong = |why: WrongEvidence| OutOfTurn::Evidence { from, to, why };
         let missing = || OutOfTurn::Evidence { from, to, why: WrongEvidence::Missing { state: to } };
@@ -179,7 +186,9 @@ impl AnyContainer {
                 container.define(proofs.identity.clone().ok_or_else(missing)?).map(Self::Defined).map_err(wrong)
             }
             (Self::Defined(container), State::Configured) => {
-                container.configure(proofs.configuration.clone().ok_or_else(missing)?).map(Self::Configured).map_err(wrong)
+                let wanted = repertoire.sets_firewall(spec);
+                let firewall = if wanted { Some(proofs.firewall.as_ref().ok_or_else(missing)?) } else { None };
+                container.configure(proofs.configuration.clone().ok_or_else(missing)?, firewall).map(Self::Configured).map_err(wrong)
             }
             (Self::Configured(container), State::Finalized) => {
                 container.finalize(proofs.finalization.clone().ok_or_else(missing)?).map(Self::Finalized).map_err(wrong)
@@ -187,7 +196,9 @@ impl AnyContainer {
             (Self::Finalized(container), State::Volumed) => {
                 let targets = spec.mounts.iter().map(|mount| &mount.at);
                 let mounts = Mounts::gather(subject, targets, |target| proofs.attached.get(target).cloned()).map_err(wrong)?;
-                container.attach_volumes(mounts).map(Self::Volumed).map_err(wrong)
+                let wanted = repertoire.takes_snapshot(spec);
+                let restore_point = if wanted { Some(proofs.restore_point.as_ref().ok_or_else(missing)?) } else { None };
+                container.attach_volumes(mounts, restore_point).map(Self::Volumed).map_err(wrong)
             }
             (Self::Volumed(container), State::Running) => {
                 container.run(proofs.up.clone().ok_or_else(missing)?).map(Self::Running).map_err(wrong)

@@ -6,7 +6,7 @@
 
 use crate::ids::{Ctid, FeatureName, State, Target};
 
-use super::evidence::{Armed, Attached, Configuration, Finalization, Identity, Ran, Subject, Up};
+use super::evidence::{Armed, Attached, Configuration, Finalization, Firewalled, Identity, Ran, RestorePoint, Subject, Up};
 
 mod sealed {
     pub trait Sealed {}
@@ -189,8 +189,9 @@ impl Container<Defined> {
         &self.stage.identity
     }
 
-    /// Configured.
-    pub fn configure(self, configuration: Configuration) -> Result<Container<Configured>, WrongEvidence> {
+    /// Configured; the host's firewall as well, if the spec asks for it.
+    pub fn configure(self, configuration: Configuration, firewall: Option<&Firewalled>) -> Result<Container<Configured>, WrongEvidence> {
+        firewall.map_or(Ok(()), |firewall| check_subject(self.subject, firewall.subject()))?;
         self.with(configuration.subject(), |Defined { identity: _ }| Configured { configuration })
     }
 }
@@ -213,8 +214,9 @@ impl Container<Finalized> {
         &self.stage.finalization
     }
 
-    /// Volumes attached. This is the only state that can attach them.
-    pub fn attach_volumes(self, mounts: Mounts) -> Result<Container<Volumed>, WrongEvidence> {
+    /// Volumes attached, after the snapshot to go back to, if the spec asks for one. This is the only state that can attach them.
+    pub fn attach_volumes(self, mounts: Mounts, restore_point: Option<&RestorePoint>) -> Result<Container<Volumed>, WrongEvidence> {
+        restore_point.map_or(Ok(()), |point| check_subject(self.subject, point.subject()))?;
         self.with(mounts.subject, |Finalized { finalization }| Volumed { finalization, mounts })
     }
 }

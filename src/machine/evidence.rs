@@ -114,6 +114,14 @@ evidence! {
 }
 
 evidence! {
+    /// The host's firewall says of the container what the spec says (`firewall.set`).
+    Firewalled {}, "the container's firewall", outcome => |subject, outcome: &Outcome| {
+        let set = outcome.step.step == Step::FirewallSet && shown(outcome) == Some(&Evidence::FirewallSet);
+        set.then_some(Self { subject })
+    }
+}
+
+evidence! {
     /// The id map, read from the kernel while the container was up (`finalize.idmap`). The proof without which no volume can
     /// be attached.
     Finalization { idmap: IdMap, init: Init }, "the container's finalization", outcome => |subject, outcome: &Outcome| {
@@ -133,6 +141,14 @@ impl Finalization {
     /// The init it was read from.
     pub fn init(&self) -> &Init {
         &self.init
+    }
+}
+
+evidence! {
+    /// A snapshot to go back to, taken before the first volume is attached (`snapshot.take`).
+    RestorePoint {}, "a snapshot before the volumes", outcome => |subject, outcome: &Outcome| {
+        let taken = outcome.step.step == Step::SnapshotTake && matches!(shown(outcome), Some(Evidence::Snapshot { .. }));
+        taken.then_some(Self { subject })
     }
 }
 

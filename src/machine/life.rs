@@ -10,7 +10,7 @@ use phoenix_journal::{Digest, Epoch, Recorded, Seq};
 
 use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, StepId, Wall};
 use crate::manifest::Spec;
-use crate::plan::{Init, Intent, Source, steps_into};
+use crate::plan::{Action, HoldBy, Init, Intent, Repertoire, Source, steps_into};
 
 use super::any::{AnyContainer, OutOfTurn, Proofs};
 use super::evidence::Subject;
@@ -31,6 +31,8 @@ pub struct Life {
     pub generation: Generation,
     /// BLAKE3 of the template as it was when this spec was declared, where templates are files.
     pub template: Option<Digest>,
+    /// Which steps its host had when this spec was declared.
+    pub repertoire: Repertoire,
     /// The run that touched it last.
     pub run: RunId,
     /// Whether it goes on.
@@ -45,7 +47,7 @@ pub struct Life {
     sources: Vec<Source>,
     init: Option<Init>,
     open: Option<(Seq, Epoch, Intent)>,
-    held: bool,
+    held: Option<HoldBy>,
     remark: bool,
     ended: bool,
 }
@@ -113,6 +115,7 @@ impl Life {
             spec: Arc::clone(&declaration.spec),
             generation: declaration.generation,
             template: declaration.template,
+            repertoire: declaration.repertoire,
             run: declaration.run,
             standing: declaration.standing.clone(),
             since: declaration.at,
@@ -123,7 +126,7 @@ impl Life {
             sources: Vec::new(),
             init: None,
             open: None,
-            held: false,
+            held: None,
             remark: false,
             ended: false,
         }
@@ -156,7 +159,9 @@ impl Life {
         let record = self.steps.entry(intent.step.step.clone()).or_default();
         let count = if intent.step.repair { &mut record.repairs } else { &mut record.intents };
         *count = intent.attempt;
-        self.held |= intent.step == Step::CloneHold.id();
+        if let Action::Hold { by, .. } = intent.action {
+            self.held = Some(by);
+        }
         self.run = intent.run;
         self.open = Some((seq, epoch, intent));
         self.turn(Standing::Active, at, None);
@@ -183,8 +188,9 @@ impl Life {
         self.open.as_ref()
     }
 
-    /// Whether a clone holds it down: from the intent of `clone.hold` to the outcome of `clone.release`.
-    pub fn is_held(&self) -> bool {
+    /// Whether it is held as a clone source, and in which way: from the intent of `clone.hold` to the outcome of
+    /// `clone.release`. No other step of it is taken meanwhile.
+    pub fn held(&self) -> Option<HoldBy> {
         self.held
     }
 
@@ -242,7 +248,7 @@ impl Life {
             return Due::Take(Step::DefineMark);
         }
         let Some(next) = self.state().next() else { return Due::Nothing };
-        for step in steps_into(next, &self.spec) {
+        for step in steps_into(next, &self.spec, self.repertoire) {
             match self.steps.get(&step) {
                 Some(Record { leftover: Some(leftover), .. }) => return Due::Repair(step, leftover.clone()),
                 Some(Record { done: true, .. }) => {}
@@ -252,16 +258,17 @@ impl Life {
         Due::Pass(next)
     }
 
-    /// The state after `step` succeeds: the next one if it was the last that was missing.
-    pub fn after(&self, step: &StepId) -> State {
+    /// The state after `step` succeeds with this evidence: the next one if it was the last that was missing.
+    pub fn after(&self, step: &StepId, evidence: &Evidence) -> State {
         if step.repair {
             return self.state();
         }
-        match (&step.step, self.state().next()) {
-            (Step::CloneHold, _) => State::Volumed,
-            (Step::DownDestroy, _) => State::Declared,
+        match (evidence, self.state().next()) {
+            (Evidence::Held { by: HoldBy::Stop }, _) => State::Volumed,
+            (Evidence::Held { by: HoldBy::Snapshot } | Evidence::Released, _) => self.state(),
+            (Evidence::Destroyed, _) => State::Declared,
             (_, Some(next)) => {
-                let mut missing = steps_into(next, &self.spec).into_iter().filter(|wanted| !self.record(wanted).done);
+                let mut missing = steps_into(next, &self.spec, self.repertoire).into_iter().filter(|wanted| !self.record(wanted).done);
                 if missing.next().as_ref() == Some(&step.step) && missing.next().is_none() { next } else { self.state() }
             }
             (_, None) => self.state(),
@@ -281,6 +288,7 @@ impl Life {
         self.spec = declaration.spec;
         self.generation = declaration.generation;
         self.template = declaration.template;
+        self.repertoire = declaration.repertoire;
         self.run = declaration.run;
         self.turn(declaration.standing, declaration.at, None);
         Ok(self)
@@ -296,6 +304,11 @@ impl Life {
             && !evidence.is_of(&outcome.step)
         {
             return Err(order(format!("entry {} shows for {} what another step brings", recorded.seq(), outcome.step)));
+        }
+        if let StepResult::Done(Evidence::Held { by }) = &outcome.result
+            && self.held != Some(*by)
+        {
+            return Err(order(format!("entry {} shows a hold by {}, which is not the one that was begun", recorded.seq(), by.name())));
         }
         self.run = outcome.run;
         self.proofs.take(recorded);
@@ -355,9 +368,9 @@ impl Life {
         match evidence {
             Evidence::Started { init, .. } => self.init = Some(init.clone()),
             Evidence::Stopped => self.init = None,
-            Evidence::Held => self.lose_live(),
+            Evidence::Held { by: HoldBy::Stop } => self.lose_live(),
             Evidence::Released => {
-                self.held = false;
+                self.held = None;
                 // Each hold is a step of its own: the next clone holds and releases again.
                 for step in [Step::CloneHold, Step::CloneRelease] {
                     self.steps.entry(step).or_default().done = false;
@@ -369,11 +382,16 @@ impl Life {
             }
             Evidence::Destroyed => {
                 self.ended = true;
-                self.held = false;
+                self.held = None;
                 self.init = None;
             }
             Evidence::Marked => self.remark = false,
-            Evidence::Created { .. }
+            // Its snapshot is what is copied; the container goes on.
+            Evidence::Held { by: HoldBy::Snapshot }
+            | Evidence::Fetched
+            | Evidence::FirewallSet
+            | Evidence::Snapshot { .. }
+            | Evidence::Created { .. }
             | Evidence::Cloned { .. }
             | Evidence::Configured { .. }
             | Evidence::Idmap { .. }
@@ -399,7 +417,7 @@ impl Life {
             Topic::Decided(decision) => self.decide(decision),
             Topic::Forgotten { .. } => {
                 self.ended = true;
-                self.held = false;
+                self.held = None;
                 self.init = None;
                 self.open = None;
             }
@@ -452,7 +470,7 @@ impl Life {
         let Some(state) = entered else { return Ok(()) };
         let subject = self.container.subject();
         let container = std::mem::replace(&mut self.container, AnyContainer::declare(subject));
-        self.container = container.enter(state, &self.proofs, &self.spec)?;
+        self.container = container.enter(state, &self.proofs, &self.spec, self.repertoire)?;
         if state == State::Declared {
             // Whatever it was called: what was shown of a container says nothing of the next one.
             self.proofs = Proofs::default();

@@ -10,7 +10,7 @@ use phoenix_journal::{Digest, Part};
 
 use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, StepId, Wall};
 use crate::manifest::Spec;
-use crate::plan::{Effect, Init, Intent};
+use crate::plan::{Effect, Init, Intent, Repertoire};
 
 use super::outcome::Outcome;
 use super::standing::Standing;
@@ -114,6 +114,8 @@ pub struct Declaration {
     pub spec: Arc<Spec>,
     /// BLAKE3 of the template, where templates are files.
     pub template: Option<Digest>,
+    /// Which steps its host has.
+    pub repertoire: Repertoire,
     /// The state; `Declared` if the incarnation is new.
     pub state: State,
     /// The standing after it.

@@ -6,7 +6,7 @@
 use phoenix_journal::{Digest, Seq};
 
 use crate::ids::{Ctid, Generation, IdMap, Incarnation, RunId, State, Step, StepId, Wall};
-use crate::plan::{Attachment, Init, Intent, Source};
+use crate::plan::{Attachment, HoldBy, Init, Intent, Source};
 
 use super::standing::{Standing, Wait};
 
@@ -145,6 +145,8 @@ pub struct Output {
 /// What the world showed, by kind of step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
+    /// `template.fetch`: the host's store has the template, whole.
+    Fetched,
     /// `define.create`: the container is there, marked and whole.
     Created {
         /// Device nodes and other entries of the archive that were left out.
@@ -161,15 +163,20 @@ pub enum Evidence {
     },
     /// `define.mark`: the mark was read and is ours.
     Marked,
-    /// `clone.hold`: the source is down.
-    Held,
-    /// `clone.release`: the source may be started.
+    /// `clone.hold`: the source is down, or its snapshot is there, whole.
+    Held {
+        /// Which of the two.
+        by: HoldBy,
+    },
+    /// `clone.release`: the source may be started, and nothing is left of a snapshot it was held by.
     Released,
     /// `configure.set`: the parsed configuration equals the spec.
     Configured {
         /// What the host cannot enforce, one phrase each (`disk_gb on a directory`).
         unenforced: Vec<String>,
     },
+    /// `firewall.set`: the host's firewall says of the container what the spec says.
+    FirewallSet,
     /// `finalize.start`, `run.start`: up, with this map read from the kernel.
     Started {
         /// The init.
@@ -186,6 +193,11 @@ pub enum Evidence {
     },
     /// `finalize.stop`, `down.stop`: down.
     Stopped,
+    /// `snapshot.take`: the snapshot is there, whole.
+    Snapshot {
+        /// Its name on the host.
+        name: String,
+    },
     /// `volume.prepare`: the directory is there with the right owner.
     Prepared(Prepared),
     /// `volume.attach`: the configuration attaches it.
@@ -233,15 +245,18 @@ impl Evidence {
             return step.repair && *self == Self::Repaired;
         }
         match &step.step {
+            Step::TemplateFetch => matches!(self, Self::Fetched),
             Step::DefineCreate => matches!(self, Self::Created { .. }),
             Step::DefineClone => matches!(self, Self::Cloned { .. }),
             Step::DefineMark => matches!(self, Self::Marked),
-            Step::CloneHold => matches!(self, Self::Held),
+            Step::CloneHold => matches!(self, Self::Held { .. }),
             Step::CloneRelease => matches!(self, Self::Released),
             Step::ConfigureSet => matches!(self, Self::Configured { .. }),
+            Step::FirewallSet => matches!(self, Self::FirewallSet),
             Step::FinalizeStart | Step::RunStart => matches!(self, Self::Started { .. }),
             Step::FinalizeIdmap => matches!(self, Self::Idmap { .. }),
             Step::FinalizeStop | Step::DownStop => matches!(self, Self::Stopped),
+            Step::SnapshotTake => matches!(self, Self::Snapshot { .. }),
             Step::VolumePrepare(name) => matches!(self, Self::Prepared(prepared) if prepared.source.volume == *name),
             Step::VolumeAttach(target) => matches!(self, Self::Attached(attachment) if attachment.at == *target),
             Step::VolumeDetach(_) => matches!(self, Self::Detached),

@@ -75,29 +75,38 @@ impl Effect {
 /// What is done to the host. The spec in the [`Effect`] says what the container is to be; here is what the spec cannot know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Fetch the template that the spec names into the host's store.
+    FetchTemplate,
     /// Build the container from its template; the archive must have this digest.
     Create {
         /// BLAKE3 of the archive as planned; `None` where the host names templates itself.
         template: Option<Digest>,
     },
-    /// Build the container as a copy of `source`, which is down.
+    /// Build the container as a copy of `source`, which is held.
     Clone {
         /// The container copied.
         source: Ctid,
         /// Which physical container that is.
         incarnation: Incarnation,
+        /// What of it is copied, as it is held.
+        from: CopyFrom,
     },
     /// See, and where needed write, the identity mark.
     Mark,
-    /// Stop a clone source; it has been up as `init`, if it was.
+    /// Keep a clone source as it is; it has been up as `init`, if it was.
     Hold {
-        /// The init to be stopped.
+        /// The init that was recorded: to be stopped, or to go on.
         init: Option<Init>,
+        /// In which of the two ways.
+        by: HoldBy,
     },
-    /// Let a clone source be started again; changes nothing on hosts without source locks.
+    /// Let a clone source go: the snapshot it was held by, if there is one, is deleted. Changes nothing on hosts that know
+    /// neither snapshots nor source locks.
     Release,
     /// Bring the configuration to the spec, mounts and autostart apart.
     Configure,
+    /// Make the container's own section of the host's firewall what the spec says.
+    SetFirewall,
     /// Start the container.
     Start {
         /// First start, or regular operation.
@@ -117,6 +126,8 @@ pub enum Action {
         /// The init to be stopped, as far as it is known.
         init: Option<Init>,
     },
+    /// Take the snapshot [`SNAPSHOT_BEFORE_VOLUMES`] of the container, which is down.
+    TakeSnapshot,
     /// Give a directory to the owner that `idmap` says.
     Prepare {
         /// The volume.
@@ -162,6 +173,50 @@ pub enum Action {
         /// What was found, in the host's words.
         leftover: String,
     },
+}
+
+/// The name of the snapshot that `snapshot.take` takes.
+pub const SNAPSHOT_BEFORE_VOLUMES: &str = "before-volumes";
+
+/// The name of the snapshot that a clone source is held by.
+pub const SNAPSHOT_FOR_CLONES: &str = "phoenix-clone";
+
+/// How a clone source is kept as it is while it is copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HoldBy {
+    /// It is stopped, and started again by its own steps once it is let go.
+    #[default]
+    Stop,
+    /// A snapshot of it is copied, [`SNAPSHOT_FOR_CLONES`]; it goes on running.
+    Snapshot,
+}
+
+impl HoldBy {
+    /// Its name in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Snapshot => "snapshot",
+        }
+    }
+
+    /// What is copied of a source that is held in this way.
+    pub fn copied(self) -> CopyFrom {
+        match self {
+            Self::Stop => CopyFrom::Current,
+            Self::Snapshot => CopyFrom::Snapshot,
+        }
+    }
+}
+
+/// What of a clone source is copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CopyFrom {
+    /// The container as it lies there; it is down.
+    #[default]
+    Current,
+    /// Its snapshot [`SNAPSHOT_FOR_CLONES`].
+    Snapshot,
 }
 
 /// What a container is started for.

@@ -30,6 +30,8 @@ pub struct Seen {
     pub init: Option<Init>,
     /// What its configuration says, if it can be read.
     pub config: Option<ConfigSeen>,
+    /// Whether a snapshot of it can be taken and copied while it goes on running: as a clone source it need not be stopped then.
+    pub copies_live: bool,
 }
 
 /// Whether a container is whole.

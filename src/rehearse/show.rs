@@ -105,7 +105,7 @@ impl<'a> Show<'a> {
                 return Ok(Played::Crashed(kind));
             }
             for piece in work {
-                let changes_host = !matches!(piece, Work::Wake { .. });
+                let changes_host = !matches!(piece, Work::Look { .. } | Work::Wake { .. });
                 events.extend(self.start(piece));
                 if changes_host && let Some(kind) = self.pass_point(turner.journal)? {
                     return Ok(Played::Crashed(kind));
@@ -168,7 +168,7 @@ impl<'a> Show<'a> {
                     let intent = &doubt.effect.intent;
                     self.places.enter(intent.ctid, intent.step.clone(), Place::InDoubt);
                 }
-                Work::Wake { .. } => {}
+                Work::Look { .. } | Work::Wake { .. } => {}
             }
         }
     }
@@ -199,6 +199,10 @@ impl<'a> Show<'a> {
                 self.guide.settled(&doubt, report.result.name());
                 let seen = self.world.observe(&[ctid]).containers.remove(&ctid).map(Box::new);
                 Some(Event::Settled { ctid, report, seen })
+            }
+            Work::Look { ctid } => {
+                let seen = self.world.observe(&[ctid]).containers.remove(&ctid).map(Box::new);
+                Some(Event::Looked { ctid, seen })
             }
             Work::Wake { ctid, at } => {
                 self.timers.insert((at.boottime_ms, ctid));

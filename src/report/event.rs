@@ -23,7 +23,7 @@ pub struct Event {
     pub time: String,
     /// The container; `null` of the run as a whole.
     pub ctid: Option<u32>,
-    /// `run_opened`, `declared`, `intent`, `outcome`, `note`, `settling`, `waiting`, `stopping`, `run_closed`; in a history
+    /// `upgraded`, `run_opened`, `declared`, `intent`, `outcome`, `note`, `settling`, `waiting`, `stopping`, `run_closed`; in a history
     /// also `unreadable`.
     pub event: &'static str,
     /// The step.
@@ -99,6 +99,10 @@ impl Event {
 /// The event of a driver's progress; `now` is the time of what bears none of its own.
 pub fn event(progress: &Progress<'_>, now: Wall) -> Event {
     match progress {
+        Progress::Upgraded { copy } => {
+            let text = format!("the journal was brought to the version of this phoenix; as it was it lies in {}", copy.display());
+            Event::new("upgraded", now, &text)
+        }
         Progress::Intended { seq, intent } => {
             let text = format!("{}{}", attempt_phrase(&intent.step.to_string(), intent.attempt), because(&intent.reason));
             let event = Event::new("intent", now, &text).of(intent.ctid).after(intent.state, &Standing::Active);

@@ -12,7 +12,7 @@ use crate::engine::reconcile;
 use crate::ids::{Ctid, State, Wall};
 use crate::journal::Account;
 use crate::machine::{Due, Evidence as Shown, Fact, Life, QuarantineReason, RunCommand, RunEnd, Standing, StepResult, Topic};
-use crate::plan::{Mark, Presence, Seen};
+use crate::plan::{HoldBy, Mark, Presence, Seen};
 
 use super::clock::{age, local, rfc3339};
 use super::event::standing_phrase;
@@ -173,7 +173,7 @@ pub fn explain(
             next: next_commands(found.reason, ctid),
         }),
         last_error: last_error.map(|(step, failure)| ErrorReport::of(&step.to_string(), failure, Vec::new())),
-        steps: steps(&life.spec, (!life.is_ended()).then_some(life), lost),
+        steps: steps(&life.spec, life.repertoire, (!life.is_ended()).then_some(life), lost),
         evidence: evidence(life, entries),
         live: seen.map(|seen| sight(&mark, seen)),
         since_wall: life.since,
@@ -306,14 +306,18 @@ fn evidence(life: &Life, entries: &[Entry]) -> Vec<Evidence> {
 
 fn shows(evidence: &Shown) -> String {
     match evidence {
+        Shown::Fetched => "the host has its template".to_owned(),
         Shown::Created { left_out: 0 } => "created, marked and whole".to_owned(),
         Shown::Created { left_out } => format!("created, marked and whole; {left_out} entries of the archive left out"),
         Shown::Cloned { source, .. } => format!("copied from {source}, marked and whole"),
         Shown::Marked => "bears our mark".to_owned(),
-        Shown::Held => "down, for its copies".to_owned(),
-        Shown::Released => "may be started again".to_owned(),
+        Shown::Held { by: HoldBy::Stop } => "down, for its copies".to_owned(),
+        Shown::Held { by: HoldBy::Snapshot } => "a snapshot is there, for its copies".to_owned(),
+        Shown::Released => "let go".to_owned(),
         Shown::Configured { unenforced } if unenforced.is_empty() => "configured as the spec says".to_owned(),
         Shown::Configured { unenforced } => format!("configured as the spec says; not enforced here: {}", unenforced.join(", ")),
+        Shown::FirewallSet => "the host's firewall has its rules".to_owned(),
+        Shown::Snapshot { name } => format!("snapshot {name} is there"),
         Shown::Started { init, idmap } => format!("up as init {} with map {idmap}", init.pid),
         Shown::Idmap { init, idmap } => format!("the kernel's map of init {}: {idmap}", init.pid),
         Shown::Stopped => "down".to_owned(),

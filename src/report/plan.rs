@@ -143,7 +143,7 @@ fn going_on(ctid: Ctid, wanted: &Wanted, life: &Life, finding: Option<&Finding>)
 }
 
 fn missing(wanted: &Wanted, life: Option<&Life>, lost: bool) -> Vec<PlannedStep> {
-    let due = steps(&wanted.spec, life, lost).into_iter().filter(|step| !step.done);
+    let due = steps(&wanted.spec, life.map_or(wanted.repertoire, |life| life.repertoire), life, lost).into_iter().filter(|step| !step.done);
     due.map(|step| PlannedStep { step: step.step, into: step.into, why: step.why }).collect()
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::ids::{State, Step};
 use crate::machine::{Life, Past, Record};
 use crate::manifest::Spec;
-use crate::plan::steps_into;
+use crate::plan::{Repertoire, steps_into};
 
 use super::plain::one_line;
 
@@ -29,8 +29,8 @@ pub struct StepReport {
 
 /// Every step on the way to `Done`, in order, with what became of it. `lost` says that the recorded init is gone, so that what
 /// rests on it is to be done again.
-pub(super) fn steps(spec: &Spec, life: Option<&Life>, lost: bool) -> Vec<StepReport> {
-    let all = State::ALL.into_iter().flat_map(|state| steps_into(state, spec).into_iter().map(move |step| (state, step)));
+pub(super) fn steps(spec: &Spec, repertoire: Repertoire, life: Option<&Life>, lost: bool) -> Vec<StepReport> {
+    let all = State::ALL.into_iter().flat_map(|state| steps_into(state, spec, repertoire).into_iter().map(move |step| (state, step)));
     all.map(|(state, step)| report(state, &step, life, lost)).collect()
 }
 

@@ -159,7 +159,7 @@ impl Host {
     /// A source counts as held from when its hold is known to be done until its release is.
     pub(crate) fn note_held(&mut self, effect: &Effect, result: &StepResult) {
         let held = match result {
-            StepResult::Done(Evidence::Held) => true,
+            StepResult::Done(Evidence::Held { .. }) => true,
             StepResult::Done(Evidence::Released) => false,
             StepResult::Done(_)
             | StepResult::Failed(_)
@@ -178,6 +178,7 @@ impl Host {
         let place = self.place(effect.intent.ctid);
         let lost = |init: &Init| (self.init(effect.intent.ctid).as_ref() != Some(init)).then(init_lost);
         match &effect.intent.action {
+            Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot => Some(failed(FailureClass::Permanent, "there is none")),
             Action::Create { .. } | Action::Mark | Action::Repair { .. } => unless_absent(self.look(effect)),
             Action::Clone { source, .. } => unless_absent(self.look(effect)).or_else(|| self.source_refuses(*source)),
             Action::Destroy => {
@@ -231,7 +232,10 @@ impl Host {
                 }
             }
             Action::RunScript { .. } => self.run_script(effect, ScriptEnd::Cut),
-            Action::Mark
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Mark
             | Action::Hold { .. }
             | Action::Release
             | Action::Configure
@@ -262,7 +266,7 @@ impl Host {
             Action::Mark => self.with_guest(ctid, |guest| guest.marked = true),
             Action::Hold { .. } if self.slip == Some(Slip::HoldsInWordsOnly) => {}
             Action::Hold { .. } | Action::Stop { .. } => self.place_mut(ctid).up = None,
-            Action::Release => {}
+            Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot | Action::Release => {}
             Action::Configure => self.with_guest(ctid, |guest| guest.configured = true),
             Action::Start { .. } => {
                 if self.place(ctid).held {
@@ -344,7 +348,10 @@ impl Host {
             Action::Prepare { .. } | Action::ReadIdmap { .. } | Action::AwaitReady { .. } | Action::AskHealth { .. } => false,
             // A person's word.
             Action::Mark => intent.reason != Reason::Asked && self.is_others(effect),
-            Action::Create { .. }
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Create { .. }
             | Action::Clone { .. }
             | Action::Hold { .. }
             | Action::Release

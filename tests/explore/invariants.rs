@@ -87,7 +87,8 @@ fn invariant_clones_copy_what_is_held(engine: &Engine, effect: &Effect) -> Resul
         return Ok(());
     };
     let held = engine.lives().any(|(ctid, life)| {
-        ctid == *source && life.as_ref().is_ok_and(|life| life.is_held() && life.record(&Step::CloneHold).done && life.open().is_none())
+        ctid == *source
+            && life.as_ref().is_ok_and(|life| life.held().is_some() && life.record(&Step::CloneHold).done && life.open().is_none())
     });
     if held { Ok(()) } else { Err(Violation::new("invariant_clones_copy_what_is_held", format!("{source} is not held"))) }
 }

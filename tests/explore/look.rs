@@ -9,7 +9,9 @@ use phoenix::engine::limits::script;
 use phoenix::ids::{Ctid, IdKind, IdMap, Incarnation, Step, Wall};
 use phoenix::machine::{Evidence, Failure, FailureClass, Prepared, StepResult};
 use phoenix::manifest::{Mount, Origin, Spec, Volume};
-use phoenix::plan::{Action, Attachment, ConfigSeen, Effect, Init, Mark, MountSeen, Observation, Presence, Reason, Seen, Source};
+use phoenix::plan::{
+    Action, Attachment, ConfigSeen, Effect, Init, Mark, MountSeen, Observation, Presence, Reason, SNAPSHOT_BEFORE_VOLUMES, Seen, Source,
+};
 use phoenix_journal::{Epoch, JournalId};
 
 use super::host::{Guest, Host, Place};
@@ -38,7 +40,7 @@ impl Host {
             mounts: mounts.map(mount).collect::<BTreeMap<_, _>>(),
             autostart: guest.autostart,
         };
-        Some(Seen { presence, mark, init: self.init(spec.ctid), config: Some(config) })
+        Some(Seen { presence, mark, init: self.init(spec.ctid), config: Some(config), copies_live: false })
     }
 
     /// The verdict on a step in doubt: the result that its child left, else what a look says.
@@ -70,7 +72,10 @@ impl Host {
                 Some(guest) if !guest.half && !guest.marked && effect.intent.reason == Reason::Asked => StepResult::Absent,
                 Some(_) | None => self.not_ours(effect).unwrap_or(StepResult::Done(Evidence::Marked)),
             },
-            Action::Hold { .. }
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Hold { .. }
             | Action::Release
             | Action::Configure
             | Action::Start { .. }
@@ -145,7 +150,10 @@ impl Host {
             Action::RunScript { .. } if place.begun == Some(effect.intent.token) || !self.is_of_this_boot(effect) => {
                 return StepResult::Interrupted;
             }
-            Action::RunScript { .. }
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::RunScript { .. }
             | Action::AskHealth { .. }
             | Action::Create { .. }
             | Action::Clone { .. }
@@ -162,9 +170,12 @@ pub(crate) fn shown(effect: &Effect, init: Option<Init>) -> Evidence {
     let step = &effect.intent.step.step;
     match &effect.intent.action {
         Action::Create { .. } => Evidence::Created { left_out: 0 },
-        Action::Clone { source, incarnation } => Evidence::Cloned { source: *source, incarnation: *incarnation, shared_mounts: 0 },
+        Action::Clone { source, incarnation, .. } => Evidence::Cloned { source: *source, incarnation: *incarnation, shared_mounts: 0 },
         Action::Mark => Evidence::Marked,
-        Action::Hold { .. } => Evidence::Held,
+        Action::FetchTemplate => Evidence::Fetched,
+        Action::SetFirewall => Evidence::FirewallSet,
+        Action::TakeSnapshot => Evidence::Snapshot { name: SNAPSHOT_BEFORE_VOLUMES.to_owned() },
+        Action::Hold { by, .. } => Evidence::Held { by: *by },
         Action::Release => Evidence::Released,
         Action::Configure => Evidence::Configured { unenforced: Vec::new() },
         Action::Start { idmap, .. } => Evidence::Started { init: init.expect("what was started is up"), idmap: idmap.clone() },

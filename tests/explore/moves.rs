@@ -167,7 +167,10 @@ fn extents(effect: &Effect) -> Vec<Extent> {
     use Extent::{All, Half, Nothing};
     match &effect.intent.action {
         Action::Create { .. } | Action::Clone { .. } | Action::Destroy | Action::RunScript { .. } => vec![Nothing, Half, All],
-        Action::Configure
+        Action::FetchTemplate
+        | Action::SetFirewall
+        | Action::TakeSnapshot
+        | Action::Configure
         | Action::Start { .. }
         | Action::Stop { .. }
         | Action::Hold { .. }
@@ -184,7 +187,9 @@ fn extents(effect: &Effect) -> Vec<Extent> {
 /// Whether a child of it outlives Phoenix.
 fn has_shim(effect: &Effect) -> bool {
     match &effect.intent.action {
-        Action::Create { .. }
+        Action::FetchTemplate
+        | Action::TakeSnapshot
+        | Action::Create { .. }
         | Action::Clone { .. }
         | Action::Hold { .. }
         | Action::Stop { .. }
@@ -193,7 +198,8 @@ fn has_shim(effect: &Effect) -> bool {
         | Action::AskHealth { .. }
         | Action::Destroy
         | Action::Repair { .. } => true,
-        Action::Mark
+        Action::SetFirewall
+        | Action::Mark
         | Action::Release
         | Action::Configure
         | Action::ReadIdmap { .. }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use phoenix::driver::{Lives, Wanted, opening_up, run_opened};
 use phoenix::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Request};
@@ -205,6 +206,15 @@ impl Node {
                         invariants::of_beginning(self, engine, &effect, begun)?;
                         lines.push(Line::Effect(effect, Wall(0)));
                     }
+                }
+                Request::Look { ctid } => {
+                    let spec = engine
+                        .lives()
+                        .find(|(of, _)| *of == ctid)
+                        .and_then(|(_, life)| life.as_ref().ok())
+                        .map(|life| Arc::clone(&life.spec));
+                    let seen = spec.and_then(|spec| self.host.seen(&spec, self.journal.journal())).map(Box::new);
+                    events.push(Event::Looked { ctid, seen });
                 }
                 Request::Record(fact) => lines.push(Line::Fact(fact)),
                 Request::Settle(doubt) => drop(self.settles.insert(doubt.effect.intent.ctid, Rc::new(*doubt))),

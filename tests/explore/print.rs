@@ -82,9 +82,9 @@ fn print_life(text: &mut String, ctid: Ctid, life: &Life, host: &Host) {
     let own = host.place(ctid).guest.as_ref().map(|guest| guest.incarnation.map(|incarnation| incarnation == life.incarnation()));
     let finalized = life.proofs().finalization().is_some();
     let init = life.init().map(|init| same_init(init, host, ctid));
-    let (state, held, ended, sources) = (life.state(), life.is_held(), life.is_ended(), life.sources().len());
+    let (state, held, ended, sources) = (life.state(), life.held(), life.is_ended(), life.sources().len());
     let remark = life.is_remark_asked();
-    writeln!(text, "{ctid} {state} {standing} {held} {remark} {ended} own {own:?} map {finalized} init {init:?} {sources}")
+    writeln!(text, "{ctid} {state} {standing} {held:?} {remark} {ended} own {own:?} map {finalized} init {init:?} {sources}")
         .expect("memory");
     for (step, record) in life.records() {
         print_record(text, life.state(), step, record);
@@ -123,10 +123,10 @@ fn is_judged(step: &Step) -> bool {
 /// The state that a step leads into, for those below the last state that nothing falls back from.
 fn into(step: &Step) -> Option<State> {
     Some(match step {
-        Step::DefineCreate | Step::DefineClone | Step::DefineMark => State::Defined,
-        Step::ConfigureSet => State::Configured,
+        Step::TemplateFetch | Step::DefineCreate | Step::DefineClone | Step::DefineMark => State::Defined,
+        Step::ConfigureSet | Step::FirewallSet => State::Configured,
         Step::FinalizeStart | Step::FinalizeIdmap | Step::FinalizeStop => State::Finalized,
-        Step::VolumePrepare(_) | Step::VolumeAttach(_) => State::Volumed,
+        Step::SnapshotTake | Step::VolumePrepare(_) | Step::VolumeAttach(_) => State::Volumed,
         Step::VolumeDetach(_)
         | Step::CloneHold
         | Step::CloneRelease
@@ -154,8 +154,11 @@ fn print_intent(text: &mut String, intent: &Intent, host: &Host) {
         Action::ReadIdmap { init } | Action::AwaitReady { init } | Action::RunScript { init } | Action::AskHealth { init } => {
             Some(same_init(init, host, intent.ctid))
         }
-        Action::Hold { init } | Action::Stop { init } => init.as_ref().map(|init| same_init(init, host, intent.ctid)),
-        Action::Create { .. }
+        Action::Hold { init, .. } | Action::Stop { init } => init.as_ref().map(|init| same_init(init, host, intent.ctid)),
+        Action::FetchTemplate
+        | Action::SetFirewall
+        | Action::TakeSnapshot
+        | Action::Create { .. }
         | Action::Clone { .. }
         | Action::Mark
         | Action::Release

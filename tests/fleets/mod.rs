@@ -12,6 +12,7 @@ use phoenix::manifest::{
     Autostart, Feature, HealthCheck, HostOptions, Mount, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec,
     Template, Volume,
 };
+use phoenix::plan::Repertoire;
 use phoenix_journal::Digest;
 
 pub(crate) fn ctid(number: u32) -> Ctid {
@@ -19,9 +20,13 @@ pub(crate) fn ctid(number: u32) -> Ctid {
 }
 
 pub(crate) fn script(name: &str) -> Script {
-    let text = format!("#!/bin/sh\necho {name}\n");
+    Script { path: format!("{name}.sh").into(), ..script_of(&format!("#!/bin/sh\necho {name}\n")) }
+}
+
+/// A script with this text.
+pub(crate) fn script_of(text: &str) -> Script {
     Script {
-        path: format!("{name}.sh").into(),
+        path: "apps/test.sh".into(),
         digest: Digest::of(text.as_bytes()),
         text: Some(Arc::from(text.as_bytes())),
         env: BTreeMap::new(),
@@ -101,5 +106,6 @@ pub(crate) fn trio() -> Vec<Spec> {
 }
 
 pub(crate) fn wanted(specs: Vec<Spec>) -> BTreeMap<Ctid, Wanted> {
-    specs.into_iter().map(|spec| (spec.ctid, Wanted { template: Some(Digest::of(b"template")), spec: Arc::new(spec) })).collect()
+    let template = Some(Digest::of(b"template"));
+    specs.into_iter().map(|spec| (spec.ctid, Wanted { template, spec: Arc::new(spec), repertoire: Repertoire::Proxmox })).collect()
 }

@@ -12,8 +12,8 @@ use phoenix::machine::{
     Declaration, Due, Evidence, Fact, Failure, FailureClass, Life, Line, Note, OutOfTurn, Outcome, Prepared, Quarantine, QuarantineReason,
     Standing, StepResult, Topic,
 };
-use phoenix::manifest::Spec;
-use phoenix::plan::{Action, Attachment, Init, Intent, Reason, Source};
+use phoenix::manifest::{Firewall, FirewallPolicy, Origin, Spec, Template};
+use phoenix::plan::{Action, Attachment, HoldBy, Init, Intent, Reason, Repertoire, SNAPSHOT_BEFORE_VOLUMES, Source};
 use phoenix_journal::{Append, Digest, JournalId, Memory, Recorded, Seq};
 
 use super::bytes::Bytes;
@@ -145,7 +145,9 @@ fn due(bytes: &mut Bytes<'_>, life: &Life) -> Fact {
             let (result, state) = if bytes.percent(15) {
                 (result(bytes, &intent.step), intent.state)
             } else {
-                (StepResult::Done(evidence(&intent.step)), life.after(&intent.step))
+                let shown = evidence(&intent.step);
+                let state = life.after(&intent.step, &shown);
+                (StepResult::Done(shown), state)
             };
             Fact::Outcome(Box::new(Outcome { state, ..Outcome::of(intent, *seq, result, Wall(3)) }))
         }
@@ -217,8 +219,18 @@ fn any_step(bytes: &mut Bytes<'_>, spec: &Spec) -> Step {
 
 /// Every step that the container can be taken through.
 pub(crate) fn all_steps(spec: &Spec) -> Vec<Step> {
-    let others = [Step::DefineCreate, Step::DefineClone, Step::CloneHold, Step::CloneRelease, Step::DownStop, Step::DownDestroy];
-    State::ALL.into_iter().flat_map(|state| phoenix::plan::steps_into(state, spec)).chain(others).collect()
+    let others = [
+        Step::TemplateFetch,
+        Step::FirewallSet,
+        Step::SnapshotTake,
+        Step::DefineCreate,
+        Step::DefineClone,
+        Step::CloneHold,
+        Step::CloneRelease,
+        Step::DownStop,
+        Step::DownDestroy,
+    ];
+    State::ALL.into_iter().flat_map(|state| phoenix::plan::steps_into(state, spec, Repertoire::Proxmox)).chain(others).collect()
 }
 
 fn intended(life: &Life, step: StepId) -> Fact {
@@ -232,7 +244,9 @@ fn intended(life: &Life, step: StepId) -> Fact {
 pub(crate) fn intent(whose: (Ctid, Incarnation, Generation), state: State, step: StepId, attempt: u32) -> Intent {
     let (ctid, incarnation, generation) = whose;
     let (deadline, token) = ("boot+1000".parse().expect("a moment"), Token::from_random([3; 16]));
-    Intent { run: run(), ctid, incarnation, generation, state, step, attempt, reason: Reason::First, deadline, token, action: Action::Mark }
+    let holds = step == Step::CloneHold.id();
+    let action = if holds { Action::Hold { init: None, by: HoldBy::Stop } } else { Action::Mark };
+    Intent { run: run(), ctid, incarnation, generation, state, step, attempt, reason: Reason::First, deadline, token, action }
 }
 
 fn noted(life: &Life, topic: Topic, state: State) -> Fact {
@@ -240,9 +254,19 @@ fn noted(life: &Life, topic: Topic, state: State) -> Fact {
     Fact::Noted(Box::new(Note { run: run(), ctid, incarnation, generation, topic, state, standing, at: Wall(4) }))
 }
 
+/// With everything that only Proxmox has.
+fn on_proxmox(mut spec: Spec) -> Spec {
+    let (policy_in, policy_out) = (FirewallPolicy::Drop, FirewallPolicy::Accept);
+    spec.origin = Origin::Template(Template::Stored("local:vztmpl/debian.tar.zst".to_owned()));
+    spec.host_options.fetch_template = true;
+    spec.host_options.snapshot_before_volumes = true;
+    spec.host_options.firewall = Some(Firewall { enable: true, policy_in, policy_out, rules: Vec::new() });
+    spec
+}
+
 /// A declaration: 101 is made of everything, 102 is a clone with nothing besides.
 pub(crate) fn declaration(of: Ctid, incarnation: Incarnation, state: State, generation: u64) -> Declaration {
-    let spec = if of == ctid(101) { with_application(mounted(spec(101), "media")) } else { cloned(spec(102), 100) };
+    let spec = if of == ctid(101) { on_proxmox(with_application(mounted(spec(101), "media"))) } else { cloned(spec(102), 100) };
     Declaration {
         run: run(),
         fleet: "fleet".parse().expect("a fleet's name"),
@@ -251,6 +275,7 @@ pub(crate) fn declaration(of: Ctid, incarnation: Incarnation, state: State, gene
         generation: Generation::new(generation),
         spec: Arc::new(spec),
         template: None,
+        repertoire: Repertoire::Proxmox,
         state,
         standing: Standing::Active,
         at: Wall(1),
@@ -265,10 +290,13 @@ pub(crate) fn evidence(step: &StepId) -> Evidence {
         return Evidence::Repaired;
     }
     match &step.step {
+        Step::TemplateFetch => Evidence::Fetched,
+        Step::FirewallSet => Evidence::FirewallSet,
+        Step::SnapshotTake => Evidence::Snapshot { name: SNAPSHOT_BEFORE_VOLUMES.to_owned() },
         Step::DefineCreate => Evidence::Created { left_out: 0 },
         Step::DefineClone => Evidence::Cloned { source: ctid(100), incarnation: incarnation(0), shared_mounts: 0 },
         Step::DefineMark => Evidence::Marked,
-        Step::CloneHold => Evidence::Held,
+        Step::CloneHold => Evidence::Held { by: HoldBy::Stop },
         Step::CloneRelease => Evidence::Released,
         Step::ConfigureSet => Evidence::Configured { unenforced: Vec::new() },
         Step::FinalizeStart | Step::RunStart => Evidence::Started { init: init(), idmap: idmap() },

@@ -238,6 +238,10 @@ impl<'a> Show<'a> {
                 let seen = self.world.observe(&[ctid]).containers.remove(&ctid).map(Box::new);
                 Some(Event::Settled { ctid, report, seen })
             }
+            Work::Look { ctid } => {
+                let seen = self.world.observe(&[ctid]).containers.remove(&ctid).map(Box::new);
+                Some(Event::Looked { ctid, seen })
+            }
             Work::Wake { ctid, at } => {
                 self.timers.insert((at.boottime_ms, ctid));
                 None

@@ -99,9 +99,9 @@ fn edited(edits: &[Edit]) -> Vec<Piece> {
 
 /// The whole way of the container that is restored, with what each step shows.
 fn way() -> Vec<Piece> {
-    let spec = declaration(ctid(101), incarnation(0), State::Declared, 1).spec;
+    let Declaration { spec, repertoire, .. } = declaration(ctid(101), incarnation(0), State::Declared, 1);
     let into = |state: State| {
-        let steps = phoenix::plan::steps_into(state, &spec);
+        let steps = phoenix::plan::steps_into(state, &spec, repertoire);
         let last = steps.len();
         let piece = move |(number, step): (usize, Step)| {
             let result = StepResult::Done(evidence(&step.clone().id()));
@@ -137,9 +137,10 @@ fn recorded(piece: &Piece) -> Recorded<Outcome> {
 
 /// Restores the container; returns the state it came to, if it was not refused.
 fn check_restored(told: &[Piece]) -> Option<State> {
-    let spec = declaration(ctid(101), incarnation(0), State::Declared, 1).spec;
+    let Declaration { spec, repertoire, .. } = declaration(ctid(101), incarnation(0), State::Declared, 1);
     let outcomes: Vec<(Recorded<Outcome>, Option<State>)> = told.iter().map(|piece| (recorded(piece), piece.entered)).collect();
-    let restored = AnyContainer::restore(subject(0), &spec, outcomes.iter().map(|(outcome, entered)| (outcome, *entered))).ok()?;
+    let restored =
+        AnyContainer::restore(subject(0), &spec, repertoire, outcomes.iter().map(|(outcome, entered)| (outcome, *entered))).ok()?;
     let (mut state, mut finalized) = (State::Declared, false);
     for piece in told {
         let shown = matches!(piece.result, StepResult::Done(Evidence::Idmap { .. }));

@@ -6,5 +6,7 @@ mod crashes;
 #[path = "../fleets/mod.rs"]
 mod fleets;
 mod host;
+#[path = "../fleets/learned.rs"]
+mod learned;
 mod rig;
 mod rules;

@@ -126,6 +126,9 @@ pub fn state() -> BoxedStrategy<State> {
 /// A step or its repair.
 pub fn step_id() -> BoxedStrategy<StepId> {
     let bare = one_of([
+        Step::TemplateFetch,
+        Step::FirewallSet,
+        Step::SnapshotTake,
         Step::DefineCreate,
         Step::DefineClone,
         Step::DefineMark,
@@ -143,7 +146,7 @@ pub fn step_id() -> BoxedStrategy<StepId> {
         Step::DownDestroy,
     ]);
     let step = prop_oneof![
-        15 => bare,
+        18 => bare,
         1 => volume_name().prop_map(Step::VolumePrepare),
         1 => target().prop_map(Step::VolumeAttach),
         1 => target().prop_map(Step::VolumeDetach),

@@ -15,7 +15,7 @@ use crate::machine::{
     Decision, Declaration, Evidence, Fact, Failure, FailureClass, Line, Note, Outcome, Output, Prepared, Quarantine, QuarantineReason,
     RunClosed, RunCommand, RunEnd, RunOpened, Standing, StepResult, Topic, Wait, WaitKind,
 };
-use crate::plan::{Action, Attachment, Effect, Init, Intent, Mark, Reason, Source, StartPurpose};
+use crate::plan::{Action, Attachment, CopyFrom, Effect, HoldBy, Init, Intent, Mark, Reason, Repertoire, Source, StartPurpose};
 
 /// Anything that a journal can be asked to hold.
 pub fn line() -> BoxedStrategy<Line> {
@@ -74,13 +74,24 @@ fn reason() -> BoxedStrategy<Reason> {
 }
 
 fn action() -> BoxedStrategy<Action> {
-    let plain = one_of([Action::Mark, Action::Release, Action::Configure, Action::SetAutostart, Action::Destroy]);
+    let plain = one_of([
+        Action::FetchTemplate,
+        Action::Mark,
+        Action::Release,
+        Action::Configure,
+        Action::SetFirewall,
+        Action::TakeSnapshot,
+        Action::SetAutostart,
+        Action::Destroy,
+    ]);
+    let by = || one_of([HoldBy::Stop, HoldBy::Snapshot]);
+    let from = one_of([CopyFrom::Current, CopyFrom::Snapshot]);
     let purpose = one_of([StartPurpose::Finalize, StartPurpose::Run]);
     prop_oneof![
-        5 => plain,
+        8 => plain,
         1 => maybe(digest()).prop_map(|template| Action::Create { template }),
-        1 => (ctid(), incarnation()).prop_map(|(source, incarnation)| Action::Clone { source, incarnation }),
-        1 => maybe(init()).prop_map(|init| Action::Hold { init }),
+        1 => (ctid(), incarnation(), from).prop_map(|(source, incarnation, from)| Action::Clone { source, incarnation, from }),
+        1 => (maybe(init()), by()).prop_map(|(init, by)| Action::Hold { init, by }),
         1 => (purpose, idmap(), some(source())).prop_map(|(purpose, idmap, sources)| Action::Start { purpose, idmap, sources }),
         1 => init().prop_map(|init| Action::ReadIdmap { init }),
         1 => maybe(init()).prop_map(|init| Action::Stop { init }),
@@ -151,7 +162,10 @@ fn output() -> BoxedStrategy<Output> {
 pub fn evidence() -> BoxedStrategy<Evidence> {
     let plain = one_of([
         Evidence::Marked,
-        Evidence::Held,
+        Evidence::Fetched,
+        Evidence::FirewallSet,
+        Evidence::Held { by: HoldBy::Stop },
+        Evidence::Held { by: HoldBy::Snapshot },
         Evidence::Released,
         Evidence::Stopped,
         Evidence::Detached,
@@ -161,7 +175,8 @@ pub fn evidence() -> BoxedStrategy<Evidence> {
     let cloned = (ctid(), incarnation(), any::<u32>());
     let ran = (digest(), wall(), wall(), any::<bool>());
     prop_oneof![
-        7 => plain,
+        10 => plain,
+        1 => text().prop_map(|name| Evidence::Snapshot { name }),
         1 => any::<u32>().prop_map(|left_out| Evidence::Created { left_out }),
         1 => cloned.prop_map(|(source, incarnation, shared_mounts)| Evidence::Cloned { source, incarnation, shared_mounts }),
         1 => some(text()).prop_map(|unenforced| Evidence::Configured { unenforced }),
@@ -235,8 +250,9 @@ fn wait() -> BoxedStrategy<Wait> {
 /// Any declaration.
 pub fn declaration() -> BoxedStrategy<Declaration> {
     let subject = (run_id(), fleet(), ctid(), incarnation(), generation(), state());
-    (subject, spec(), maybe(digest()), standing(), wall())
-        .prop_map(|((run, fleet, ctid, incarnation, generation, state), spec, template, standing, at)| Declaration {
+    let repertoire = one_of([Repertoire::Common, Repertoire::Proxmox]);
+    (subject, spec(), maybe(digest()), repertoire, standing(), wall())
+        .prop_map(|((run, fleet, ctid, incarnation, generation, state), spec, template, repertoire, standing, at)| Declaration {
             run,
             fleet,
             ctid,
@@ -244,6 +260,7 @@ pub fn declaration() -> BoxedStrategy<Declaration> {
             generation,
             spec: Arc::new(spec),
             template,
+            repertoire,
             state,
             standing,
             at,

@@ -9,7 +9,7 @@ use crate::machine::{
     Evidence, Fact, FailureClass, Note, Outcome, Quarantine, QuarantineReason, Standing, StepResult, Topic, Wait, WaitKind,
 };
 use crate::manifest::{OnInterrupt, Origin};
-use crate::plan::{Action, Doubt, Effect, Intent, Mark, Reason, Seen};
+use crate::plan::{Action, CopyFrom, Doubt, Effect, Intent, Mark, Reason, Seen};
 
 use super::RebuildError;
 use super::recall::{Goes, Recollection};
@@ -61,7 +61,7 @@ impl Recollection<'_> {
             Origin::Clone { source } if *step == Step::DefineClone => {
                 // A source that is not in the manifest cannot be; `check` has seen to that.
                 let incarnation = self.sights.get(&source).map_or(self.sight.incarnation, |sight| sight.incarnation);
-                Action::Clone { source, incarnation }
+                Action::Clone { source, incarnation, from: CopyFrom::Current }
             }
             Origin::Clone { .. } | Origin::Template(_) => match action(life, step) {
                 Some(action) => action,
@@ -121,8 +121,8 @@ impl Recollection<'_> {
         let at = self.scribe.now.wall;
         let mut outcome = Outcome::of(&intent, self.scribe.next(), result, at);
         outcome.recovered = true;
-        if matches!(outcome.result, StepResult::Done(_)) {
-            outcome.state = self.scribe.life(self.ctid).after(&intent.step);
+        if let StepResult::Done(evidence) = &outcome.result {
+            outcome.state = self.scribe.life(self.ctid).after(&intent.step, evidence);
         }
         outcome.standing = aside.unwrap_or(Standing::Active);
         self.scribe.record(self.ctid, Fact::Intended(Box::new(intent), at))?;

@@ -42,6 +42,7 @@ impl Scribe {
             generation: Generation::FIRST,
             spec: sight.wanted.spec.clone(),
             template: sight.wanted.template,
+            repertoire: sight.wanted.repertoire,
             state: State::Declared,
             standing: Standing::Active,
             at: now.wall,

@@ -18,6 +18,8 @@ impl Act<'_, Lxc> {
         match self.check_mark() {
             // Renamed away by an attempt before, and perhaps the place is somebody else's by now.
             Err(_) if gone.exists() => return self.finish_destroying(),
+            // Nothing is there: what its scripts left goes as well.
+            Err(result) if *result == StepResult::Gone => return self.finish_destroying(),
             other => other?,
         }
         if !observe::up(layout, intent.ctid).map_err(|error| io_failed("look at the container", &error))?.is_down() {
@@ -45,7 +47,10 @@ impl Act<'_, Lxc> {
                 self.put_down(None)?;
             }
             // These are whole or not there; nothing of them can be partial on this host.
-            Step::DefineMark
+            Step::TemplateFetch
+            | Step::FirewallSet
+            | Step::SnapshotTake
+            | Step::DefineMark
             | Step::CloneHold
             | Step::CloneRelease
             | Step::ConfigureSet

@@ -24,7 +24,7 @@ pub(crate) fn observe(layout: &Layout, boot: &BootId, ctids: &[Ctid]) -> io::Res
         if let Some(presence) = presence(layout, ctid)? {
             let init = processes.inits.get(&ctid).and_then(|pid| Held::open(*pid)).map(|held| held.init(boot));
             let config = read_config(layout, ctid).ok().flatten().and_then(|config| config.seen().ok());
-            containers.insert(ctid, Seen { presence, mark: read_mark(layout, ctid)?, init, config });
+            containers.insert(ctid, Seen { presence, mark: read_mark(layout, ctid)?, init, config, copies_live: false });
         }
     }
     Ok(Observation { boot: boot.clone(), containers })

@@ -17,7 +17,7 @@
 //! | `volume.prepare` | owner and mode as wanted and not recursive: `Done`; else `Absent` |
 //! | `volume.attach` | the entry is there and the source is the same: `Done`; else `Absent` |
 //! | `volume.detach` | no entry: `Done`; else `Absent` |
-//! | `run.ready` | init lost: failed; else `Absent` |
+//! | `run.ready` | init lost: failed; ready, where a look can tell: `Done`; else `Absent` |
 //! | `feature.apply`, `application.run` | a result: what it says; none: `Interrupted` |
 //! | `health.check` | a result of 0: `Done`; init lost: failed; else `Absent` |
 //! | `down.destroy` | at its place with our mark: `Absent`; renamed away or staging there: `Partial`; nothing: `Done` |
@@ -25,7 +25,7 @@
 
 use crate::ids::Step;
 use crate::machine::{Evidence, StepResult};
-use crate::plan::{Action, Intent, Reason};
+use crate::plan::{Action, CopyFrom, HoldBy, Intent, Reason};
 use crate::shim::JobResult;
 
 use super::super::local::act::{Act, Taken};
@@ -39,7 +39,14 @@ impl Act<'_, Lxc> {
         let Intent { ctid, incarnation, .. } = self.intent();
         match &self.intent().action {
             Action::Create { .. } => self.probe_define().map(|left_out| Evidence::Created { left_out }),
-            Action::Clone { source, incarnation } => self.probe_define().and_then(|_| self.cloned(*source, *incarnation)),
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Hold { by: HoldBy::Snapshot, .. }
+            | Action::Clone { from: CopyFrom::Snapshot, .. } => Err(Box::new(StepResult::Absent)),
+            Action::Clone { source, incarnation, from: CopyFrom::Current } => {
+                self.probe_define().and_then(|_| self.cloned(*source, *incarnation))
+            }
             Action::Destroy => {
                 let owned = self.check_mark().is_ok();
                 let left = [self.host.layout.gone(*ctid, *incarnation), self.host.layout.staging(*ctid, *incarnation)];
@@ -55,7 +62,7 @@ impl Act<'_, Lxc> {
                 Err(_) if self.intent().reason == Reason::Asked => Err(Box::new(StepResult::Absent)),
                 other => other.map(|()| Evidence::Marked),
             },
-            Action::Hold { .. }
+            Action::Hold { by: HoldBy::Stop, .. }
             | Action::Release
             | Action::Configure
             | Action::Start { .. }
@@ -76,7 +83,7 @@ impl Act<'_, Lxc> {
     /// The verdict on a step of a container that is there and ours.
     fn probe_marked(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
-            Action::Hold { .. } => done_if(self.up()?.is_down(), Evidence::Held),
+            Action::Hold { by: HoldBy::Stop, .. } => done_if(self.up()?.is_down(), Evidence::Held { by: HoldBy::Stop }),
             Action::Stop { .. } => done_if(self.up()?.is_down(), Evidence::Stopped),
             Action::Release => Ok(Evidence::Released),
             Action::Configure => or_absent(self.configured(&self.wanted())),
@@ -96,7 +103,11 @@ impl Act<'_, Lxc> {
                 let set = wanted::with_autostart(config.clone(), autostart).settings().eq(config.settings());
                 done_if(set, Evidence::AutostartSet { enabled: autostart.enabled })
             }
-            Action::Create { .. }
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Hold { by: HoldBy::Snapshot, .. }
+            | Action::Create { .. }
             | Action::Clone { .. }
             | Action::Mark
             | Action::Prepare { .. }
@@ -121,7 +132,10 @@ impl Act<'_, Lxc> {
             Step::DefineCreate | Step::DefineClone => !layout.staging(*ctid, *incarnation).exists(),
             Step::DownDestroy => !layout.gone(*ctid, *incarnation).exists() && !layout.staging(*ctid, *incarnation).exists(),
             Step::FinalizeStart | Step::RunStart => observe::up(layout, *ctid).is_ok_and(|up| up.is_down()),
-            Step::DefineMark
+            Step::TemplateFetch
+            | Step::FirewallSet
+            | Step::SnapshotTake
+            | Step::DefineMark
             | Step::CloneHold
             | Step::CloneRelease
             | Step::ConfigureSet

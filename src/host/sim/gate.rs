@@ -19,8 +19,11 @@ impl World {
     pub(super) fn gate(&self, effect: &Effect) -> Option<StepResult> {
         let ctid = effect.intent.ctid;
         match &effect.intent.action {
+            Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot => {
+                Some(failure(FailureClass::Permanent, "the simulator has no such thing"))
+            }
             Action::Create { .. } | Action::Mark | Action::Repair { .. } => unless_absent(self.look(effect)),
-            Action::Clone { source, incarnation } => {
+            Action::Clone { source, incarnation, from: _ } => {
                 unless_absent(self.look(effect)).or_else(|| self.source_refuses(effect, *source, *incarnation))
             }
             Action::Destroy => unless_absent(self.look(effect)).or_else(|| self.locked(ctid)).or_else(|| {

@@ -72,7 +72,7 @@ impl World {
             mounts: guest.mounts.iter().map(|(at, attached)| (at.clone(), mount(attached))).collect::<BTreeMap<_, _>>(),
             autostart: guest.autostart.enabled,
         };
-        Some(Seen { presence, mark: guest.mark.as_deref().cloned(), init: self.init(ctid), config: Some(config) })
+        Some(Seen { presence, mark: guest.mark.as_deref().cloned(), init: self.init(ctid), config: Some(config), copies_live: false })
     }
 
     /// What the world says about a step, results of shims included.
@@ -102,7 +102,10 @@ impl World {
                 | Whose::Unmarked
                 | Whose::Others(_) => self.not_ours(effect).unwrap_or(StepResult::Done(Evidence::Marked)),
             },
-            Action::Hold { .. }
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Hold { .. }
             | Action::Release
             | Action::Configure
             | Action::Start { .. }
@@ -153,6 +156,8 @@ impl World {
                 if ours { Whose::HalfOurs(*stage) } else { Whose::HalfOthers }
             }
             (Made::Whole, None) => Whose::Unmarked,
+            // A clone brings its source's mark: a mark for another container counts as none.
+            (Made::Whole, Some(mark)) if mark.ctid != effect.mark.ctid => Whose::Unmarked,
             (Made::Whole, Some(mark)) if !effect.mark.owns(mark) => Whose::Others(mark),
             (Made::Whole, Some(mark)) if mark.epoch > effect.mark.epoch => Whose::Newer(mark),
             (Made::Whole, Some(_)) => Whose::Ours(guest),
@@ -169,12 +174,15 @@ impl World {
             },
             Whose::HalfOurs(stage) => StepResult::Partial { leftover: leftover(stage) },
             Whose::Ours(guest) => match &effect.intent.action {
-                Action::Clone { source, incarnation } => StepResult::Done(Evidence::Cloned {
+                Action::Clone { source, incarnation, from: _ } => StepResult::Done(Evidence::Cloned {
                     source: *source,
                     incarnation: *incarnation,
                     shared_mounts: u32::try_from(guest.mounts.len()).unwrap_or(u32::MAX),
                 }),
-                Action::Create { .. }
+                Action::FetchTemplate
+                | Action::SetFirewall
+                | Action::TakeSnapshot
+                | Action::Create { .. }
                 | Action::Mark
                 | Action::Hold { .. }
                 | Action::Release
@@ -239,7 +247,7 @@ impl World {
         let spec = &effect.spec;
         let up = self.slot(ctid).and_then(|slot| slot.up);
         match &effect.intent.action {
-            Action::Hold { .. } => done_if(up.is_none(), Evidence::Held),
+            Action::Hold { by, .. } => done_if(up.is_none(), Evidence::Held { by: *by }),
             Action::Release => done_if(guest.lock.is_none(), Evidence::Released),
             Action::Stop { .. } => done_if(up.is_none(), Evidence::Stopped),
             Action::Configure => {
@@ -259,6 +267,7 @@ impl World {
             Action::RunScript { .. } => self.look_run(effect),
             Action::SetAutostart => done_if(guest.autostart == spec.autostart, Evidence::AutostartSet { enabled: spec.autostart.enabled }),
             Action::AskHealth { .. } => StepResult::Absent,
+            Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot => StepResult::Absent,
             Action::Create { .. } | Action::Clone { .. } | Action::Mark | Action::Destroy | Action::Repair { .. } => {
                 StepResult::Unknown { why: "this step is not about a container that is whole".to_owned() }
             }

@@ -232,7 +232,10 @@ impl World {
         }
         let report = match op.effect.intent.action {
             Action::RunScript { .. } | Action::AskHealth { .. } => self.child_ended(op, End::Exit(0)),
-            Action::Create { .. }
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Create { .. }
             | Action::Clone { .. }
             | Action::Mark
             | Action::Hold { .. }
@@ -312,7 +315,10 @@ impl World {
         let orderly = match &intent.action {
             Action::Stop { .. } => intent.step.step.base() != "finalize.stop" || behaviour.finalize_stops_orderly,
             Action::Hold { .. } => true,
-            Action::Create { .. }
+            Action::FetchTemplate
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Create { .. }
             | Action::Clone { .. }
             | Action::Mark
             | Action::Release

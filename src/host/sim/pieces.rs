@@ -79,6 +79,7 @@ pub(super) enum Carrier {
 /// The pieces of what an intent does, in order; never empty.
 pub(super) fn pieces_of(intent: &Intent) -> &'static [Piece] {
     match &intent.action {
+        Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot => READ_MAP,
         Action::Create { .. } => CREATE,
         Action::Clone { .. } => CLONE,
         Action::Mark => MARK,
@@ -101,7 +102,10 @@ pub(super) fn pieces_of(intent: &Intent) -> &'static [Piece] {
 
 pub(super) fn carrier_of(action: &Action) -> Carrier {
     match action {
-        Action::Create { .. }
+        Action::FetchTemplate
+        | Action::SetFirewall
+        | Action::TakeSnapshot
+        | Action::Create { .. }
         | Action::Clone { .. }
         | Action::Hold { .. }
         | Action::Stop { .. }
@@ -126,7 +130,10 @@ pub(super) fn carrier_of(action: &Action) -> Carrier {
 pub(super) fn changes_host(action: &Action) -> bool {
     match action {
         Action::ReadIdmap { .. } | Action::AwaitReady { .. } | Action::AskHealth { .. } => false,
-        Action::Create { .. }
+        Action::FetchTemplate
+        | Action::SetFirewall
+        | Action::TakeSnapshot
+        | Action::Create { .. }
         | Action::Clone { .. }
         | Action::Mark
         | Action::Hold { .. }

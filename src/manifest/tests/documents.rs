@@ -108,6 +108,25 @@ fn every_example_is_right() {
     }
 }
 
+/// What the simulator passes over has to be there on a node.
+#[test]
+fn the_examples_for_proxmox_are_right_on_a_node_and_nothing_is_to_be_said_of_them() {
+    let around = Surroundings {
+        host: HostKind::Pct,
+        root: false,
+        trust_manifest: false,
+        default_idmap: Some(proxmox_idmap()),
+        protected: Vec::new(),
+    };
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/proxmox");
+    let examples: Vec<PathBuf> = examples().into_iter().filter(|path| path.starts_with(&directory)).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let manifest = load(&example, &around).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(manifest.warnings().is_empty(), "{}", manifest.warnings());
+    }
+}
+
 #[test]
 fn one_example_uses_every_key() {
     fn collect(value: &Value, keys: &mut BTreeSet<String>) {

@@ -20,7 +20,7 @@ use crate::manifest::{
     Address, Autostart, Device, EnvValue, Feature, Firewall, FirewallPolicy, HealthCheck, HostOptions, Mount, Nic, OnInterrupt, Origin,
     Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec, Template, Volume,
 };
-use crate::plan::{Action, Attachment, Init, Intent, Mark, Reason, Source, StartPurpose};
+use crate::plan::{Action, Attachment, CopyFrom, HoldBy, Init, Intent, Mark, Reason, Repertoire, Source, StartPurpose};
 
 const AT: Wall = Wall(1_767_225_600_000);
 
@@ -226,6 +226,7 @@ pub(in crate::codec::tests) fn declarations() -> Vec<Fact> {
         generation: Generation::FIRST,
         spec: Arc::new(spec),
         template: None,
+        repertoire: Repertoire::Common,
         state: State::Declared,
         standing: Standing::Active,
         at: AT,
@@ -245,7 +246,8 @@ pub(in crate::codec::tests) fn declarations() -> Vec<Fact> {
         },
     ];
     let options = single_options().into_iter().chain([full_options()]).map(with);
-    declarations.into_iter().chain(options).map(|declaration| Fact::Declared(Box::new(declaration))).collect()
+    let elsewhere = Declaration { repertoire: Repertoire::Proxmox, ..declared(bare_spec(clone(), ReadyProbe::Init)) };
+    declarations.into_iter().chain([elsewhere]).chain(options).map(|declaration| Fact::Declared(Box::new(declaration))).collect()
 }
 
 /// The first is as plain as an intent can be; the tests of refusals change it.
@@ -270,9 +272,9 @@ pub(in crate::codec::tests) fn intents() -> Vec<Fact> {
         first(State::Declared, "define.create", Action::Create { template: None }),
         again(retry, first(State::Declared, "define.create", Action::Create { template: Some(Digest::of(b"archive")) })),
         first(State::Declared, "define.create.repair", Action::Repair { leftover: "a rootfs without configuration".to_owned() }),
-        first(State::Declared, "define.clone", Action::Clone { source: ctid(100), incarnation: incarnation() }),
+        first(State::Declared, "define.clone", Action::Clone { source: ctid(100), incarnation: incarnation(), from: CopyFrom::Current }),
         first(State::Declared, "define.mark", Action::Mark),
-        first(State::Done, "clone.hold", Action::Hold { init: Some(init()) }),
+        first(State::Done, "clone.hold", Action::Hold { init: Some(init()), by: HoldBy::Stop }),
         first(State::Volumed, "clone.release", Action::Release),
         first(State::Defined, "configure.set", Action::Configure),
         first(State::Configured, "finalize.start", start(StartPurpose::Finalize, Vec::new())),
@@ -289,6 +291,12 @@ pub(in crate::codec::tests) fn intents() -> Vec<Fact> {
         first(State::Featured, "autostart.set", Action::SetAutostart),
         first(State::Done, "down.stop", Action::Stop { init: None }),
         first(State::Done, "down.destroy", Action::Destroy),
+        first(State::Declared, "template.fetch", Action::FetchTemplate),
+        first(State::Declared, "template.fetch.repair", Action::Repair { leftover: "half of a file".to_owned() }),
+        first(State::Declared, "define.clone", Action::Clone { source: ctid(100), incarnation: incarnation(), from: CopyFrom::Snapshot }),
+        first(State::Defined, "firewall.set", Action::SetFirewall),
+        first(State::Finalized, "snapshot.take", Action::TakeSnapshot),
+        first(State::Done, "clone.hold", Action::Hold { init: Some(init()), by: HoldBy::Snapshot }),
     ];
     intents.map(|intent| Fact::Intended(Box::new(intent), AT)).to_vec()
 }
@@ -335,7 +343,11 @@ fn successes() -> Vec<Outcome> {
         done("define.create", Evidence::Created { left_out: 2 }, State::Declared),
         done("define.clone", Evidence::Cloned { source: ctid(100), incarnation: incarnation(), shared_mounts: 0 }, State::Declared),
         done("define.mark", Evidence::Marked, State::Defined),
-        done("clone.hold", Evidence::Held, State::Volumed),
+        done("clone.hold", Evidence::Held { by: HoldBy::Stop }, State::Volumed),
+        done("template.fetch", Evidence::Fetched, State::Declared),
+        done("firewall.set", Evidence::FirewallSet, State::Configured),
+        done("snapshot.take", Evidence::Snapshot { name: "before-volumes".to_owned() }, State::Finalized),
+        done("clone.hold", Evidence::Held { by: HoldBy::Snapshot }, State::Done),
         done("clone.release", Evidence::Released, State::Volumed),
         done("configure.set", Evidence::Configured { unenforced: vec!["disk_gb on a directory".to_owned()] }, State::Configured),
         done("finalize.start", Evidence::Started { init: init(), idmap: idmap() }, State::Configured),
@@ -410,6 +422,7 @@ pub(in crate::codec::tests) fn notes() -> Vec<Fact> {
         (Topic::Decided(Decision::Skip { step: step() }), State::Featured),
         (Topic::Decided(Decision::Remark), State::Declared),
         (Topic::Forgotten { seen: "no directory".to_owned() }, State::Declared),
+        (Topic::Decided(Decision::NewBudget { step: Some(parsed("snapshot.take")) }), State::Finalized),
     ];
     let note = |(topic, state)| Note {
         run: run(),
