@@ -14,6 +14,7 @@ use phoenix::driver::{Observer, Progress, Silent};
 use phoenix::engine::Stand;
 use phoenix::host::sim::{Behaviour, Faults, Rates, Sabotage, Survivors, Tamper, World, WorldOptions};
 use phoenix::ids::{State, StepId};
+use phoenix::journal::Account;
 use phoenix::machine::{Fact, RunCommand, RunEnd};
 use phoenix::manifest::Spec;
 use phoenix::plan::Doubt;
@@ -156,6 +157,21 @@ fn a_wreck_is_what_the_crash_itself_leaves() {
         let (mut one, mut other) = (wreck, cut);
         assert_eq!(one.resume(None, &mut Silent).expect("a run"), other.resume(None, &mut Silent).expect("a run"), "{crash}");
         assert_eq!(one.journal.replay(None).expect("a journal"), other.journal.replay(None).expect("a journal"), "{crash}");
+    }
+}
+
+/// A wreck remembers what its journal was folded into: that has to be what the journal says if it is read from the beginning.
+#[test]
+fn what_a_wreck_remembers_is_what_its_journal_says() {
+    let mut firsts = Wrecks::default();
+    stage(trio(), 3).run(RunCommand::Up, &mut firsts, &mut Silent).expect("a run");
+    for (first, mut wreck) in firsts.0.into_iter().step_by(37) {
+        let mut seconds = Wrecks::default();
+        wreck.run(RunCommand::Resume, &mut seconds, &mut Silent).expect("a run");
+        for (second, wreck) in seconds.0.into_iter().step_by(7).chain([(first, wreck)]) {
+            let read = Account::of(wreck.journal.replay(None).expect("a journal"));
+            assert_eq!(format!("{:?}", wreck.account().expect("an account")), format!("{read:?}"), "{first} {second}");
+        }
     }
 }
 
