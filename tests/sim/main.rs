@@ -6,5 +6,6 @@ mod crashes;
 #[path = "../fleets/mod.rs"]
 mod fleets;
 mod host;
+mod proxmox;
 mod rig;
 mod rules;
