@@ -265,6 +265,21 @@ fn what_is_in_doubt_is_settled_before_its_manifest_changes() {
 }
 
 #[test]
+fn a_manifest_that_asks_for_something_else_than_was_done_is_refused_key_by_key() {
+    let stage = Stage::with_fleet();
+    let fleet = std::fs::read_to_string(stage.path().join("fleet.json")).expect("a manifest");
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    let more = r#""hostname": "web", "storage": "tank", "lxc_features": { "fuse": true }, "snapshot_before_volumes": true, "devices": ["/dev/fuse"],
+        "hookscript": "local:snippets/x", "pool": "p", "tags": ["t"], "protection": true, "nameserver": "10.0.0.1", "searchdomain": "lan",
+        "timezone": "UTC", "firewall": { "enable": false },"#;
+    stage.write("fleet.json", &fleet.replace(r#""hostname": "web","#, more));
+    shows!("up_changed", stage.run(&["up", "fleet.json", "-j1"]).ended(2));
+    // What says nothing about a container that is made is no change.
+    stage.write("fleet.json", &fleet.replace(r#""hostname": "web","#, r#""hostname": "web", "fetch_template": true,"#));
+    stage.run(&["up", "fleet.json", "-j1"]).ended(0);
+}
+
+#[test]
 fn a_first_signal_finishes_what_is_in_flight() {
     let stage = Stage::with_fleet();
     shows!("up_interrupted", stage.interrupted_once().ended(130));

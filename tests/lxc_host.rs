@@ -5,23 +5,30 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
 #![expect(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
+#[path = "fleets/mod.rs"]
+mod fleets;
+#[path = "fleets/hands.rs"]
+mod hands;
 #[path = "fleets/recorded.rs"]
 mod recorded;
 #[path = "lxc_host/settle.rs"]
 mod settle;
+#[path = "lxc_host/steps.rs"]
+mod steps;
 #[path = "lxc_host/world.rs"]
 mod world;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::time::Duration;
 
-use phoenix::host::{Host, HostError};
 use phoenix::ids::{IdMap, Step};
 use phoenix::machine::{Evidence, FailureClass, StepResult};
-use phoenix::manifest::{EnvValue, HealthCheck, Origin, Ownership, ReadyProbe};
-use phoenix::plan::{Action, CopyFrom, HoldBy, Presence, StartPurpose};
+use phoenix::manifest::{Origin, Ownership};
+use phoenix::plan::{Action, CopyFrom, HoldBy, StartPurpose};
 
-use world::{HOST_ROOT, World, ctid, mark, script, start, template};
+use fleets::ctid;
+use hands::mark;
+use steps::start;
+use world::{HOST_ROOT, World, template};
 
 /// From nothing to nothing, by the steps of a whole `up` and `down`.
 #[test]
@@ -68,30 +75,11 @@ fn a_container_lives_from_create_to_destroy() {
     let note = world.container(id).join("rootfs/var/lib/phoenix/application.run.json");
     assert_eq!(std::fs::metadata(note).expect("a note").uid(), HOST_ROOT);
 
-    spec.health = vec![HealthCheck {
-        name: "up".parse().expect("a name"),
-        command: vec!["sh".into(), "-c".into(), "test -e /tmp/asked || { touch /tmp/asked; false; }".into()],
-        retries: 3,
-        interval: Duration::from_millis(20),
-        timeout: Duration::from_secs(5),
-    }];
-    let ask = Action::AskHealth { init: init.clone() };
-    assert_eq!(world.done(&spec, Step::HealthCheck("up".parse().expect("a name")), ask), Evidence::Healthy { asked: 2 });
-    assert_eq!(world.done(&spec, Step::AutostartSet, Action::SetAutostart), Evidence::AutostartSet { enabled: true });
-
-    let seen = world.host.observe(Some(&mark(id).journal), &[id, ctid(900_201)]).expect("a look").containers;
-    assert_eq!(seen.len(), 1);
-    let seen = &seen[&id];
-    assert_eq!((&seen.presence, seen.mark.as_ref(), seen.init.as_ref()), (&Presence::Whole, Some(&mark(id)), Some(&init)));
-    let config = seen.config.as_ref().expect("a configuration");
-    assert!(config.autostart && config.mounts.contains_key(&mount.at) && config.idmap.as_ref() == Some(&spec.idmap));
-
     assert_eq!(world.done(&spec, Step::DownStop, Action::Stop { init: Some(init) }), Evidence::Stopped);
     assert_eq!(world.done(&spec, Step::DownDestroy, Action::Destroy), Evidence::Destroyed);
-    assert!(source.path.is_dir(), "shared directories stay");
     let left: Vec<_> = std::fs::read_dir(world.path("lxc")).expect("a directory").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, [format!(".phoenix-{}", mark(id).journal).as_str()]);
-    assert!(!world.path("state/results/900200").join(world::incarnation(id).to_string()).exists());
+    assert!(!world.path("state/results/900200").join(hands::incarnation(id).to_string()).exists());
 }
 
 #[test]
@@ -106,16 +94,9 @@ fn a_clone_brings_nothing_of_its_source_but_the_files() {
     let init = world.started(&source);
     let (result, _) = world.script(&source, &init, "#!/bin/sh\nmkdir -p /data; echo x >/data/file; echo id >/etc/machine-id\n");
     assert!(matches!(result, StepResult::Done(_)), "{result:?}");
-    let clone = || Action::Clone { source: source.ctid, incarnation: world::incarnation(source.ctid), from: CopyFrom::Current };
-    let refused = world.take(&copy, Step::DefineClone, clone()).result;
-    assert!(matches!(&refused, StepResult::Failed(failure) if failure.message.contains("is up")), "{refused:?}");
-    assert_eq!(
-        world.done(&source, Step::CloneHold, Action::Hold { init: Some(init), by: HoldBy::Stop }),
-        Evidence::Held { by: HoldBy::Stop }
-    );
-    let evidence = world.done(&copy, Step::DefineClone, clone());
-    assert_eq!(evidence, Evidence::Cloned { source: source.ctid, incarnation: world::incarnation(source.ctid), shared_mounts: 0 });
-    assert_eq!(world.done(&source, Step::CloneRelease, Action::Release), Evidence::Released);
+    world.done(&source, Step::CloneHold, Action::Hold { init: Some(init), by: HoldBy::Stop });
+    let incarnation = hands::incarnation(source.ctid);
+    world.done(&copy, Step::DefineClone, Action::Clone { source: source.ctid, incarnation, from: CopyFrom::Current });
     let rootfs = world.container(copy.ctid).join("rootfs");
     assert_eq!(std::fs::metadata(rootfs.join("data/file")).expect("copied").uid(), HOST_ROOT);
     assert!(!rootfs.join("var/lib/phoenix").exists(), "the source's notes stay with the source");
@@ -124,46 +105,6 @@ fn a_clone_brings_nothing_of_its_source_but_the_files() {
     assert!(!config.contains("lxc.start.auto") && config.contains("ct900211"), "{config}");
     world.started(&copy);
     world.stopped(&copy);
-}
-
-#[test]
-fn nothing_is_done_to_what_does_not_bear_our_mark() {
-    let Some(world) = World::new() else { return };
-    let spec = world.spec(ctid(900_215));
-    let stop = || world.take(&spec, Step::DownStop, Action::Stop { init: None }).result;
-    assert_eq!(stop(), StepResult::Gone);
-    world.created(&spec);
-    let file = world.container(spec.ctid).join("phoenix.mark");
-    let ours = std::fs::read_to_string(&file).expect("a mark");
-    let class = |result: StepResult| match result {
-        StepResult::Failed(failure) => failure.class,
-        other => panic!("{other:?}"),
-    };
-    std::fs::write(&file, ours.replace("0102", "ffff")).expect("written");
-    assert!(matches!(stop(), StepResult::Foreign { .. }));
-    assert!(matches!(world.take(&spec, Step::DownDestroy, Action::Destroy).result, StepResult::Foreign { .. }));
-    assert!(matches!(world.take(&spec, Step::DefineCreate, Action::Create { template: None }).result, StepResult::Foreign { .. }));
-    std::fs::write(&file, ours.replace("900215", "900216")).expect("written");
-    assert_eq!(class(stop()), FailureClass::MarkMissing);
-    std::fs::write(&file, ours.replace("\"epoch\":1", "\"epoch\":9")).expect("written");
-    assert_eq!(class(stop()), FailureClass::JournalOlder);
-    std::fs::remove_file(&file).expect("removed");
-    assert_eq!(class(world.take(&spec, Step::ConfigureSet, Action::Configure).result), FailureClass::MarkMissing);
-    assert_eq!(class(world.take(&spec, Step::DefineMark, Action::Mark).result), FailureClass::MarkMissing);
-    let mut remark = world.effect(&spec, Step::DefineMark.id(), Action::Mark);
-    remark.intent.reason = phoenix::plan::Reason::Asked;
-    assert_eq!(world.carry_out(remark).result, StepResult::Done(Evidence::Marked));
-    assert_eq!(stop(), StepResult::Done(Evidence::Stopped));
-}
-
-#[test]
-fn an_unmounted_directory_is_not_an_empty_fleet() {
-    let Some(world) = World::new() else { return };
-    let journal = mark(ctid(900_200)).journal;
-    assert!(world.host.observe(Some(&journal), &[]).is_ok());
-    std::fs::remove_file(world.path("lxc").join(format!(".phoenix-{journal}"))).expect("removed");
-    assert!(matches!(world.host.observe(Some(&journal), &[]), Err(HostError::NotOurs { .. })));
-    assert!(world.host.observe(None, &[]).is_ok());
 }
 
 #[test]
@@ -186,18 +127,6 @@ fn a_container_that_does_not_stay_up_is_a_failed_start() {
     }
 }
 
-#[test]
-fn another_map_than_the_recorded_one_is_drift() {
-    let Some(world) = World::new() else { return };
-    let spec = world.spec(ctid(900_225));
-    world.created(&spec);
-    let other = phoenix::ids::IdMap::shifted(HOST_ROOT, 65535).expect("a map");
-    let action = Action::Start { purpose: StartPurpose::Run, idmap: other, sources: Vec::new() };
-    let result = world.take(&spec, Step::RunStart, action).result;
-    assert!(matches!(&result, StepResult::Failed(failure) if matches!(failure.class, FailureClass::Drift { .. })), "{result:?}");
-    assert_eq!(world.take(&spec, Step::FinalizeStop, Action::Stop { init: None }).result, StepResult::Done(Evidence::Stopped));
-}
-
 /// The kernel ends an init whose monitor dies; what is left in the way of the next start is nothing.
 #[test]
 fn a_container_whose_monitor_was_killed_is_down_and_starts_again() {
@@ -215,54 +144,6 @@ fn a_container_whose_monitor_was_killed_is_down_and_starts_again() {
     assert_eq!(world.host.observe(None, &[spec.ctid]).expect("a look").containers[&spec.ctid].init, None);
     assert_ne!(world.started(&spec), init);
     world.stopped(&spec);
-}
-
-#[test]
-fn readiness_is_asked_until_the_answer_is_yes() {
-    let Some(world) = World::new() else { return };
-    let mut spec = world.spec(ctid(900_235));
-    world.created(&spec);
-    let init = world.started(&spec);
-    let later = "#!/bin/sh\n(sleep 0.3; touch /tmp/there; nc -l -p 8080) >/dev/null 2>&1 &\n";
-    let (result, _) = world.script(&spec, &init, later);
-    assert!(matches!(result, StepResult::Done(_)), "{result:?}");
-    let probes = [
-        ReadyProbe::File("/tmp/there".parse().expect("a target")),
-        ReadyProbe::Port(8080),
-        ReadyProbe::Command(vec!["test".into(), "-e".into(), "/tmp/there".into()]),
-    ];
-    for probe in probes {
-        spec.ready.probe = probe;
-        assert!(matches!(world.done(&spec, Step::RunReady, Action::AwaitReady { init: init.clone() }), Evidence::Ready { .. }));
-    }
-    spec.ready.probe = ReadyProbe::Port(9);
-    let mut late = world.effect(&spec, Step::RunReady.id(), Action::AwaitReady { init: init.clone() });
-    late.intent.deadline = world.host.now().expect("a time").moment.after(Duration::from_millis(50));
-    let result = world.carry_out(late).result;
-    assert!(matches!(&result, StepResult::Failed(failure) if failure.class == FailureClass::Timeout), "{result:?}");
-    world.stopped(&spec);
-    let result = world.take(&spec, Step::RunReady, Action::AwaitReady { init }).result;
-    assert!(matches!(&result, StepResult::Failed(failure) if failure.class == FailureClass::InitLost), "{result:?}");
-}
-
-#[test]
-fn a_secret_that_is_missing_is_waited_for_and_one_that_is_there_is_blotted() {
-    let Some(world) = World::new() else { return };
-    let mut spec = world.spec(ctid(900_240));
-    world.created(&spec);
-    let init = world.started(&spec);
-    let secret = world.path("secret");
-    let mut application = script("#!/bin/sh\necho \"$PASSWORD\"; [ \"$PASSWORD\" = hunter22 ]\n");
-    application.env.insert("PASSWORD".to_owned(), EnvValue::SecretFile(secret.clone()));
-    spec.application = Some(application);
-    let run = || world.take(&spec, Step::ApplicationRun, Action::RunScript { init: init.clone() });
-    let waits = run().result;
-    assert!(matches!(&waits, StepResult::Failed(failure) if matches!(failure.class, FailureClass::Wait(_))), "{waits:?}");
-    std::fs::write(&secret, "hunter22\n").expect("written");
-    let report = run();
-    assert!(matches!(report.result, StepResult::Done(_)), "{:?}", report.result);
-    let kept = report.output.and_then(|output| output.kept).expect("an output");
-    assert!(!String::from_utf8_lossy(&kept).contains("hunter22"));
 }
 
 #[test]

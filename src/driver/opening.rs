@@ -230,7 +230,8 @@ fn settled_differences(life: &Life, new: &Spec) -> Vec<String> {
     differs("depends_on", *depends_on != new.depends_on, life.state() >= State::Running);
     differs("ready", *ready != new.ready, life.state() >= State::Running);
     differs("autostart or startup", *autostart != new.autostart, life.record(&Step::AutostartSet).done);
-    options_differ(host_options, &new.host_options, &mut |key, changed| differs(key, changed, configured));
+    let settled = Settled { configured, volumes_begun, autostart_set: life.record(&Step::AutostartSet).done };
+    options_differ(host_options, &new.host_options, settled, &mut differs);
     differs("application", *application != new.application, life.record(&Step::ApplicationRun).done || life.state() == State::Done);
     differs("health", *health != new.health, life.state() == State::Done);
     let names: BTreeSet<_> = features.iter().chain(&new.features).map(|feature| &feature.name).collect();
@@ -242,13 +243,23 @@ fn settled_differences(life: &Life, new: &Spec) -> Vec<String> {
     differences
 }
 
-/// Which of the keys that only some hosts know ask for something else.
-fn options_differ(old: &HostOptions, new: &HostOptions, differs: &mut impl FnMut(&str, bool)) {
+/// How far a container is, as far as it decides what may still change.
+#[derive(Clone, Copy)]
+struct Settled {
+    configured: bool,
+    volumes_begun: bool,
+    autostart_set: bool,
+}
+
+/// The keys that only some hosts know.
+fn options_differ(old: &HostOptions, new: &HostOptions, settled: Settled, differs: &mut impl FnMut(&str, bool, bool)) {
+    let Settled { configured, volumes_begun, autostart_set } = settled;
     // Destructured without `..`, so that a new key has to find its place here.
     let HostOptions {
         storage,
         lxc_features,
-        fetch_template,
+        // Whether a template may be fetched says nothing about a container that is made already.
+        fetch_template: _,
         snapshot_before_volumes,
         devices,
         hookscript,
@@ -260,17 +271,16 @@ fn options_differ(old: &HostOptions, new: &HostOptions, differs: &mut impl FnMut
         timezone,
         firewall,
     } = old;
-    differs("storage", *storage != new.storage);
-    differs("lxc_features", *lxc_features != new.lxc_features);
-    differs("fetch_template", *fetch_template != new.fetch_template);
-    differs("snapshot_before_volumes", *snapshot_before_volumes != new.snapshot_before_volumes);
-    differs("devices", *devices != new.devices);
-    differs("hookscript", *hookscript != new.hookscript);
-    differs("pool", *pool != new.pool);
-    differs("tags", *tags != new.tags);
-    differs("protection", *protection != new.protection);
-    differs("nameserver", *nameservers != new.nameservers);
-    differs("searchdomain", *searchdomain != new.searchdomain);
-    differs("timezone", *timezone != new.timezone);
-    differs("firewall", *firewall != new.firewall);
+    differs("storage", *storage != new.storage, configured);
+    differs("lxc_features", *lxc_features != new.lxc_features, configured);
+    differs("snapshot_before_volumes", *snapshot_before_volumes != new.snapshot_before_volumes, volumes_begun);
+    differs("devices", *devices != new.devices, configured);
+    differs("hookscript", *hookscript != new.hookscript, configured);
+    differs("pool", *pool != new.pool, configured);
+    differs("tags", *tags != new.tags, configured);
+    differs("protection", *protection != new.protection, autostart_set);
+    differs("nameserver", *nameservers != new.nameservers, configured);
+    differs("searchdomain", *searchdomain != new.searchdomain, configured);
+    differs("timezone", *timezone != new.timezone, configured);
+    differs("firewall", *firewall != new.firewall, configured);
 }

@@ -216,14 +216,15 @@ const RULE_OPTIONS: [&str; 8] = ["-i", "-p", "-dport", "-sport", "-source", "-de
 /// Log levels of a rule.
 const LOG_LEVELS: [&str; 9] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug", "nolog"];
 
-/// `[|]DIRECTION ACTION [OPTION VALUE]...`, one space between words. A newline would begin another rule, `[` another section, and `#` a
-/// comment, by which Phoenix tells its part of the file.
+/// `[|]DIRECTION ACTION [OPTION VALUE]... [# COMMENT]`, one space between words. A newline would begin another rule, and a bracket could begin
+/// another section or end in the sign by which Phoenix knows its rules.
 fn rule(given: &str) -> Result<String, Wrong> {
     let wrong = |what: String, remedy: &str| Err((format!("the rule {:?} {what}", brief(given)), remedy.to_owned()));
-    if given.chars().any(|c| c.is_control() || matches!(c, '[' | ']' | '#')) {
-        return wrong("has a control character, `[`, `]` or `#`".into(), "write one rule to a text, without a comment");
+    if given.chars().any(|c| c.is_control() || matches!(c, '[' | ']')) {
+        return wrong("has a control character, `[` or `]`".into(), "write one rule to a text");
     }
-    let mut words = given.split_whitespace();
+    let (rule, comment) = given.split_once('#').map_or((given, None), |(rule, comment)| (rule, Some(comment.trim())));
+    let mut words = rule.split_whitespace();
     let (Some(first), Some(action)) = (words.next(), words.next()) else {
         return wrong("is not whole".into(), "write a direction and an action, such as \"IN ACCEPT -p tcp -dport 22\"");
     };
@@ -275,6 +276,9 @@ fn rule(given: &str) -> Result<String, Wrong> {
     }
     if ports && called.is_none() && !seen.contains(&"-p") {
         return wrong("has a port but no protocol".into(), "add -p tcp or -p udp");
+    }
+    if let Some(comment) = comment.filter(|comment| !comment.is_empty()) {
+        line.extend([" # ", comment]);
     }
     Ok(line)
 }

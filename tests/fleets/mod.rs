@@ -20,9 +20,13 @@ pub(crate) fn ctid(number: u32) -> Ctid {
 }
 
 pub(crate) fn script(name: &str) -> Script {
-    let text = format!("#!/bin/sh\necho {name}\n");
+    Script { path: format!("{name}.sh").into(), ..script_of(&format!("#!/bin/sh\necho {name}\n")) }
+}
+
+/// A script with this text.
+pub(crate) fn script_of(text: &str) -> Script {
     Script {
-        path: format!("{name}.sh").into(),
+        path: "apps/test.sh".into(),
         digest: Digest::of(text.as_bytes()),
         text: Some(Arc::from(text.as_bytes())),
         env: BTreeMap::new(),

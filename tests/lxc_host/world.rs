@@ -1,26 +1,23 @@
-//! A container directory of a test's own, a busybox template, and effects as the engine would record them.
+//! A container directory of a test's own, and a busybox template.
 //!
 //! Apart from the tests so that they read as facts. Containers are removed when the world is dropped, also by a panic.
 
-use std::collections::BTreeSet;
+#![allow(dead_code, reason = "each test binary uses the part it needs")]
+
+use std::ops::Deref;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use phoenix::host::Host;
 use phoenix::host::lxc::{Lxc, LxcOptions};
-use phoenix::host::{Host, Watch};
-use phoenix::ids::{Ctid, Generation, IdMap, Incarnation, RunId, State, Step, StepId, Token};
-use phoenix::machine::{Evidence, Report, StepResult, Wait};
-use phoenix::manifest::{
-    Autostart, HostOptions, Mount, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec, Template, Volume,
-};
-use phoenix::plan::{Action, Doubt, Effect, Init, Intent, Mark, Reason};
+use phoenix::ids::{Ctid, IdMap};
+use phoenix::manifest::{Autostart, Mount, Origin, Ready, ReadyProbe, Resources, Spec, Template, Volume};
 use phoenix::shim::ShimBinary;
-use phoenix_journal::{Digest, Epoch, Seq};
 
-use crate::recorded::recorded;
+use crate::fleets;
+use crate::hands::{Hands, mark};
 
 /// The host ids of the test containers: root's own range in `/etc/subuid`.
 pub(crate) const HOST_ROOT: u32 = 100_000;
@@ -29,21 +26,23 @@ pub(crate) struct World {
     pub(crate) directory: tempfile::TempDir,
     /// In memory, as `/run` is.
     runtime: tempfile::TempDir,
-    pub(crate) host: Lxc,
-    seq: AtomicU64,
+    hands: Hands,
 }
 
-/// Says nothing.
-pub(crate) struct Quiet;
+impl Deref for World {
+    type Target = Hands;
 
-impl Watch for Quiet {
-    fn waiting(&self, _: Wait) {}
+    fn deref(&self) -> &Hands {
+        &self.hands
+    }
 }
 
 impl World {
     /// A world, or `None` with the reason printed where there is none to be had.
     pub(crate) fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/lxc-start").exists() || !Path::new("/bin/busybox").exists() {
+            let required = std::env::var_os("PHOENIX_TEST_LXC").is_some_and(|value| value == "require");
+            assert!(!required, "LXC is required here: needs root, lxc and a static busybox");
             eprintln!("skipped: needs root, lxc and a static busybox");
             return None;
         }
@@ -56,12 +55,16 @@ impl World {
         template(&directory.path().join("template.tar"), &[]);
         let runtime = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
         let host = Lxc::new(options(directory.path(), runtime.path())).expect("a host");
-        host.settle_in(&mark(ctid(900_200)).journal).expect("settled in");
-        Some(Self { directory, runtime, host, seq: AtomicU64::new(100) })
+        host.settle_in(&mark(fleets::ctid(900_200)).journal).expect("settled in");
+        Some(Self { directory, runtime, hands: Hands::new(Arc::new(host)) })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    pub(crate) fn runtime(&self) -> &Path {
+        self.runtime.path()
     }
 
     /// The same host as a process started later would see it.
@@ -75,130 +78,21 @@ impl World {
 
     pub(crate) fn spec(&self, ctid: Ctid) -> Spec {
         Spec {
-            ctid,
             hostname: format!("ct{ctid}").parse().expect("a host name"),
             origin: Origin::Template(Template::File(self.path("template.tar"))),
-            unprivileged: true,
             idmap: IdMap::shifted(HOST_ROOT, 65536).expect("a map"),
             resources: Resources { memory_mb: 128, swap_mb: 64, cores: Some(1), disk_gb: Some(1) },
-            network: Vec::new(),
-            mounts: Vec::new(),
-            depends_on: BTreeSet::new(),
             features: Vec::new(),
-            application: None,
             health: Vec::new(),
             ready: Ready { probe: ReadyProbe::Init, timeout: Duration::from_secs(10) },
             autostart: Autostart { enabled: true, order: Some(3), up_delay_s: None, down_timeout_s: None },
-            host_options: HostOptions::default(),
+            ..fleets::spec(ctid.get())
         }
     }
 
     pub(crate) fn mount(&self, name: &str, at: &str) -> Mount {
-        let volume = Volume {
-            name: name.parse().expect("a name"),
-            source: self.path("srv").join(name),
-            owner: Owner { uid: 1000, gid: 1000 },
-            mode: Some(0o750),
-            ownership: Ownership::Chown,
-            take_ownership: false,
-            recursive: false,
-            nosuid_mount: None,
-        };
+        let volume = Volume { source: self.path("srv").join(name), ..fleets::volume(name) };
         Mount { volume, at: at.parse().expect("a target"), read_only: false }
-    }
-
-    pub(crate) fn effect(&self, spec: &Spec, step: StepId, action: Action) -> Effect {
-        let seq = self.seq.load(Ordering::Relaxed);
-        let mut token = [7; 16];
-        token[..8].copy_from_slice(&seq.to_le_bytes());
-        token[8..12].copy_from_slice(&std::process::id().to_le_bytes());
-        token[12..].copy_from_slice(&spec.ctid.get().to_le_bytes());
-        let intent = Intent {
-            run: RunId::from_random([1; 16]),
-            ctid: spec.ctid,
-            incarnation: incarnation(spec.ctid),
-            generation: Generation::FIRST,
-            state: State::Declared,
-            step,
-            attempt: 1,
-            reason: Reason::First,
-            deadline: self.host.now().expect("a time").moment.after(Duration::from_secs(60)),
-            token: Token::from_random(token),
-            action,
-        };
-        Effect { intent, spec: Arc::new(spec.clone()), mark: mark(spec.ctid) }
-    }
-
-    /// Carries out one step.
-    pub(crate) fn take(&self, spec: &Spec, step: Step, action: Action) -> Report {
-        self.carry_out(self.effect(spec, step.id(), action))
-    }
-
-    pub(crate) fn carry_out(&self, effect: Effect) -> Report {
-        let lease = self.host.lock(&effect.locks()).expect("the locks are free");
-        let seq = Seq::new(self.seq.fetch_add(1, Ordering::Relaxed));
-        self.host.carry_out(recorded(effect, seq), lease)
-    }
-
-    /// Carries out one step that must be `Done`.
-    #[track_caller]
-    pub(crate) fn done(&self, spec: &Spec, step: Step, action: Action) -> Evidence {
-        let name = step.clone().id().to_string();
-        let before = self.host.now().expect("a time").moment.boottime_ms;
-        let report = self.take(spec, step, action);
-        let after = self.host.now().expect("a time").moment.boottime_ms;
-        eprintln!("{name}: {} ms", after - before);
-        match report.result {
-            StepResult::Done(evidence) => evidence,
-            other => panic!("{name}: {other:?}"),
-        }
-    }
-
-    /// Asks what became of a step that was never carried out, or carried out without an outcome.
-    pub(crate) fn settle(&self, spec: &Spec, step: StepId, action: Action) -> StepResult {
-        let effect = self.effect(spec, step, action);
-        let seq = Seq::new(self.seq.fetch_add(1, Ordering::Relaxed));
-        self.host.settle(&Doubt { seq, epoch: Epoch::new(1), effect }, &Quiet).result
-    }
-
-    /// Settles an effect that was carried out under this sequence number.
-    pub(crate) fn settle_as(&self, effect: Effect, seq: u64) -> StepResult {
-        self.host.settle(&Doubt { seq: Seq::new(seq), epoch: Epoch::new(1), effect }, &Quiet).result
-    }
-
-    /// The sequence number that the next effect gets.
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.seq.load(Ordering::Relaxed)
-    }
-
-    #[track_caller]
-    pub(crate) fn created(&self, spec: &Spec) {
-        self.done(spec, Step::DefineCreate, Action::Create { template: None });
-    }
-
-    #[track_caller]
-    pub(crate) fn started(&self, spec: &Spec) -> Init {
-        match self.done(spec, Step::RunStart, start(spec)) {
-            Evidence::Started { init, idmap } => {
-                assert_eq!(idmap, spec.idmap);
-                init
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn stopped(&self, spec: &Spec) {
-        assert_eq!(self.done(spec, Step::FinalizeStop, Action::Stop { init: None }), Evidence::Stopped);
-    }
-
-    /// Runs a script inside and returns its result and output.
-    pub(crate) fn script(&self, spec: &Spec, init: &Init, text: &str) -> (StepResult, String) {
-        let mut spec = spec.clone();
-        spec.application = Some(script(text));
-        let report = self.take(&spec, Step::ApplicationRun, Action::RunScript { init: init.clone() });
-        let output = report.output.and_then(|output| output.kept).unwrap_or_default();
-        (report.result, String::from_utf8_lossy(&output).into_owned())
     }
 }
 
@@ -237,43 +131,6 @@ pub(crate) fn options(directory: &Path, runtime: &Path) -> LxcOptions {
     options.runtime = Some(runtime.to_owned());
     options.shim = ShimBinary::At(PathBuf::from(env!("CARGO_BIN_EXE_phoenix")));
     options
-}
-
-pub(crate) fn ctid(number: u32) -> Ctid {
-    Ctid::new(number).expect("in range")
-}
-
-pub(crate) fn incarnation(ctid: Ctid) -> Incarnation {
-    let mut bytes = [0xa5; 16];
-    bytes[..4].copy_from_slice(&ctid.get().to_le_bytes());
-    Incarnation::from_random(bytes)
-}
-
-pub(crate) fn mark(ctid: Ctid) -> Mark {
-    Mark {
-        journal: "0102030405060708090a0b0c0d0e0f10".parse().expect("a journal id"),
-        fleet: "homelab".parse().expect("a name"),
-        ctid,
-        incarnation: incarnation(ctid),
-        epoch: Epoch::new(1),
-    }
-}
-
-pub(crate) fn start(spec: &Spec) -> Action {
-    Action::Start { purpose: phoenix::plan::StartPurpose::Run, idmap: spec.idmap.clone(), sources: Vec::new() }
-}
-
-pub(crate) fn script(text: &str) -> Script {
-    Script {
-        path: "apps/test.sh".into(),
-        digest: Digest::of(text.as_bytes()),
-        text: Some(text.as_bytes().into()),
-        env: std::collections::BTreeMap::new(),
-        args: Vec::new(),
-        timeout: Duration::from_secs(30),
-        retries: 0,
-        on_interrupt: OnInterrupt::Rerun,
-    }
 }
 
 /// A busybox system that comes up and stays, with further files.

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use super::ground::Ground;
 use super::processes::{Process, all};
+use super::tree::tree;
 
 /// Lines by what they speak of.
 pub(crate) type Fingerprint = BTreeMap<String, String>;
@@ -58,25 +57,6 @@ impl Ground {
         let mounts = fs::read_to_string(format!("/proc/{init}/mounts")).unwrap_or_default();
         let mounts: Vec<&str> = mounts.lines().filter(|line| line.split(' ').nth(1).is_some_and(|at| at.contains("media"))).collect();
         found.insert(format!("{name} mounts"), mounts.join("\n"));
-    }
-}
-
-/// Every file of a tree, without following links. Notes bear incarnation and epoch, so only their names count, and what the
-/// kernel mounts while the container runs is not on the disk.
-fn tree(path: &Path, name: &str, found: &mut Fingerprint) {
-    let Ok(meta) = fs::symlink_metadata(path) else { return };
-    let content = if meta.is_symlink() {
-        fs::read_link(path).map(|target| target.display().to_string()).unwrap_or_default()
-    } else if meta.is_file() && meta.len() < 4096 && !name.contains("/var/lib/phoenix/") {
-        fs::read_to_string(path).unwrap_or_else(|_| "not text".to_owned())
-    } else {
-        String::new()
-    };
-    found.insert(name.to_owned(), format!("{}:{} {:o} {content:?}", meta.uid(), meta.gid(), meta.mode()));
-    if meta.is_dir() {
-        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-            tree(&entry.path(), &format!("{name}/{}", entry.file_name().to_string_lossy()), found);
-        }
     }
 }
 

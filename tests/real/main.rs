@@ -27,4 +27,6 @@ mod rebuild;
 mod secrets;
 mod shims;
 mod template;
+#[path = "../fleets/tree.rs"]
+mod tree;
 mod writers;

@@ -1,14 +1,11 @@
 //! The simulator as a host: locks, proof of identity, the saved world.
 
 use std::path::Path;
-use std::time::Duration;
 
 use phoenix::host::sim::{Flow, Progress, Sim, Survivors, Tamper, World, WorldOptions};
-use phoenix::host::{Host, HostError, LockError};
-use phoenix::ids::HostKind;
+use phoenix::host::{Host, HostError};
 use phoenix::ids::Step;
 use phoenix::machine::StepResult;
-use phoenix_journal::JournalId;
 
 use crate::rig::{Rig, ctid, fleet, journal, spec};
 
@@ -22,32 +19,6 @@ fn still(world: World) -> Sim {
 
 fn open(path: &Path) -> Sim {
     Sim::open(path, options(), Flow::Still).expect("a world that can be read")
-}
-
-#[test]
-fn a_lock_is_given_once_and_comes_back_when_dropped() {
-    let sim = still(World::new(options()));
-    let lease = sim.lock(&[ctid(100), ctid(101)]).expect("free locks");
-    assert!(matches!(sim.lock(&[ctid(101)]), Err(LockError::Busy { ctid: id, .. }) if id == ctid(101)));
-    assert!(sim.lock(&[ctid(102)]).is_ok());
-    drop(lease);
-    assert!(sim.lock(&[ctid(101)]).is_ok());
-    sim.tamper(&Tamper::Lock { ctid: ctid(100), during: Duration::from_secs(1) }).expect("no file");
-    assert!(matches!(sim.lock(&[ctid(100)]), Err(LockError::Busy { .. })));
-    sim.change(|world| world.pass(Duration::from_secs(1))).expect("no file");
-    assert!(sim.lock(&[ctid(100)]).is_ok());
-}
-
-#[test]
-fn a_world_that_does_not_know_the_journal_is_not_ours() {
-    let sim = still(World::new(options()));
-    assert_eq!(sim.kind(), HostKind::Sim);
-    assert!(sim.observe(None, &[]).is_ok());
-    assert!(matches!(sim.observe(Some(&journal()), &[]), Err(HostError::NotOurs { .. })));
-    sim.settle_in(&journal()).expect("no file");
-    assert!(sim.observe(Some(&journal()), &[]).is_ok());
-    let other: JournalId = "ffffffffffffffffffffffffffffffff".parse().expect("32 hex digits");
-    assert!(sim.observe(Some(&other), &[]).is_err());
 }
 
 #[test]

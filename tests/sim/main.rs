@@ -6,6 +6,8 @@ mod crashes;
 #[path = "../fleets/mod.rs"]
 mod fleets;
 mod host;
+#[path = "../fleets/learned.rs"]
+mod learned;
 mod proxmox;
 mod rig;
 mod rules;

@@ -10,12 +10,13 @@ use std::time::Duration;
 use phoenix::host::sim::{Progress, Survivors, World};
 use phoenix::ids::{Ctid, Generation, Incarnation, RunId, State, Step, StepId, Token};
 use phoenix::machine::{Evidence, FailureClass, Report, StepResult};
-use phoenix::manifest::{EnvValue, Feature, Mount, Origin, Script, Spec};
-use phoenix::plan::{Action, CopyFrom, Effect, HoldBy, Init, Intent, Mark, Reason, Repertoire, Source, StartPurpose, steps_into};
+use phoenix::manifest::{EnvValue, Feature, Origin, Script, Spec};
+use phoenix::plan::{Action, Effect, Init, Intent, Mark, Reason, Repertoire, steps_into};
 use phoenix_journal::{Epoch, JournalId};
 
 use super::fleets;
 pub(crate) use super::fleets::{cloned, ctid, mounted};
+use super::learned::Learned;
 
 pub(crate) fn journal() -> JournalId {
     "0123456789abcdef0123456789abcdef".parse().expect("32 hex digits")
@@ -69,8 +70,7 @@ pub(crate) struct Rig {
     done: BTreeSet<(Ctid, Step)>,
     attempts: BTreeMap<(Ctid, StepId), u32>,
     past: BTreeMap<(Ctid, Step), Reason>,
-    init: BTreeMap<Ctid, Init>,
-    sources: BTreeMap<Ctid, Vec<Source>>,
+    learned: Learned,
     tokens: u128,
 }
 
@@ -93,8 +93,7 @@ impl Rig {
             done: BTreeSet::new(),
             attempts: BTreeMap::new(),
             past: BTreeMap::new(),
-            init: BTreeMap::new(),
-            sources: BTreeMap::new(),
+            learned: Learned::default(),
             tokens: 0,
         }
     }
@@ -114,7 +113,7 @@ impl Rig {
     fn next(&mut self) -> Option<(Ctid, Step)> {
         let ctids: Vec<Ctid> = self.specs.keys().copied().collect();
         for ctid in ctids {
-            if self.init.get(&ctid).is_some_and(|init| self.seen_init(ctid).as_ref() != Some(init)) {
+            if self.learned.init(ctid).is_some_and(|init| self.seen_init(ctid).as_ref() != Some(init)) {
                 self.lose_init(ctid);
             }
             if let Some(step) = self.next_of(ctid).filter(|(whose, step)| !self.is_held(*whose) || is_of_clone(step)) {
@@ -159,7 +158,7 @@ impl Rig {
     }
 
     fn lose_init(&mut self, ctid: Ctid) {
-        self.init.remove(&ctid);
+        self.learned.lose_init(ctid);
         let finalized = self.done.contains(&(ctid, Step::FinalizeStop));
         self.done.retain(|(whose, step)| {
             let lost = step.is_volatile() || matches!(step, Step::HealthCheck(_));
@@ -176,7 +175,7 @@ impl Rig {
         };
         self.verdicts.insert(report.result.name());
         match report.result {
-            StepResult::Done(evidence) => self.learn(ctid, step, evidence),
+            StepResult::Done(evidence) => self.learn(ctid, step, &evidence),
             StepResult::Absent | StepResult::Interrupted => {
                 self.past.insert((ctid, step), Reason::Interrupted);
             }
@@ -247,25 +246,16 @@ impl Rig {
         let effect = self.effect(ctid, step.clone().id(), None);
         let Ok(report) = self.carry_out(&effect) else { unreachable!("nothing cuts this run") };
         if let StepResult::Done(evidence) = &report.result {
-            self.learn(ctid, step, evidence.clone());
+            self.learn(ctid, step, evidence);
         }
         report
     }
 
-    pub(crate) fn learn(&mut self, ctid: Ctid, step: Step, evidence: Evidence) {
-        match evidence {
-            Evidence::Started { init, .. } => {
-                self.init.insert(ctid, init);
-            }
-            Evidence::Stopped => {
-                self.init.remove(&ctid);
-            }
-            Evidence::Held { .. } => {
-                self.done.remove(&(ctid, Step::CloneRelease));
-                self.lose_init(ctid);
-            }
-            Evidence::Prepared(prepared) => self.sources.entry(ctid).or_default().push(prepared.source),
-            _ => {}
+    fn learn(&mut self, ctid: Ctid, step: Step, evidence: &Evidence) {
+        self.learned.learn(ctid, evidence);
+        if matches!(evidence, Evidence::Held { .. }) {
+            self.done.remove(&(ctid, Step::CloneRelease));
+            self.lose_init(ctid);
         }
         self.done.insert((ctid, step));
     }
@@ -276,7 +266,10 @@ impl Rig {
         let attempt = *attempt;
         self.tokens += 1;
         let spec = Arc::clone(&self.specs[&ctid]);
-        let action = leftover.map_or_else(|| self.action(ctid, &step.step), |leftover| Action::Repair { leftover: leftover.to_owned() });
+        let action = leftover.map_or_else(
+            || self.learned.action(&spec, &step.step, incarnation),
+            |leftover| Action::Repair { leftover: leftover.to_owned() },
+        );
         let incarnation = incarnation(ctid);
         let reason = self.past.get(&(ctid, step.step.clone())).cloned().unwrap_or(Reason::First);
         let intent = Intent {
@@ -294,48 +287,6 @@ impl Rig {
         };
         Effect { intent, spec, mark: mark(ctid) }
     }
-
-    fn action(&self, ctid: Ctid, step: &Step) -> Action {
-        let spec = &self.specs[&ctid];
-        let idmap = spec.idmap.clone();
-        let init = || self.init.get(&ctid).cloned().unwrap_or_else(nobody);
-        let sources = self.sources.get(&ctid).cloned().unwrap_or_default();
-        match step {
-            Step::DefineCreate => Action::Create { template: None },
-            Step::DefineClone => match spec.origin {
-                Origin::Clone { source } => Action::Clone { source, incarnation: incarnation(source), from: CopyFrom::Current },
-                Origin::Template(_) => unreachable!("a container from a template is not cloned"),
-            },
-            Step::DefineMark => Action::Mark,
-            Step::TemplateFetch => Action::FetchTemplate,
-            Step::FirewallSet => Action::SetFirewall,
-            Step::SnapshotTake => Action::TakeSnapshot,
-            Step::CloneHold => Action::Hold { init: self.init.get(&ctid).cloned(), by: HoldBy::Stop },
-            Step::CloneRelease => Action::Release,
-            Step::ConfigureSet => Action::Configure,
-            Step::FinalizeStart => Action::Start { purpose: StartPurpose::Finalize, idmap, sources: Vec::new() },
-            Step::FinalizeIdmap => Action::ReadIdmap { init: init() },
-            Step::FinalizeStop | Step::DownStop => Action::Stop { init: self.init.get(&ctid).cloned() },
-            Step::VolumePrepare(name) => {
-                let mount = spec.mounts.iter().find(|mount| mount.volume.name == *name).expect("a volume of the spec");
-                Action::Prepare { volume: mount.volume.clone(), idmap }
-            }
-            Step::VolumeAttach(at) => {
-                let mount = spec.mounts.iter().find(|mount| mount.at == *at).expect("a mount of the spec").clone();
-                let source = sources.iter().find(|source| source.volume == mount.volume.name).cloned().unwrap_or_else(|| nowhere(&mount));
-                Action::Attach { mount, source, idmap }
-            }
-            Step::VolumeDetach(at) => {
-                Action::Detach { mount: spec.mounts.iter().find(|mount| mount.at == *at).expect("a mount of the spec").clone() }
-            }
-            Step::RunStart => Action::Start { purpose: StartPurpose::Run, idmap, sources },
-            Step::RunReady => Action::AwaitReady { init: init() },
-            Step::FeatureApply(_) | Step::ApplicationRun => Action::RunScript { init: init() },
-            Step::HealthCheck(_) => Action::AskHealth { init: init() },
-            Step::AutostartSet => Action::SetAutostart,
-            Step::DownDestroy => Action::Destroy,
-        }
-    }
 }
 
 pub(crate) fn incarnation(ctid: Ctid) -> Incarnation {
@@ -344,12 +295,4 @@ pub(crate) fn incarnation(ctid: Ctid) -> Incarnation {
 
 pub(crate) fn mark(ctid: Ctid) -> Mark {
     Mark { journal: journal(), fleet: "test".parse().expect("a name"), ctid, incarnation: incarnation(ctid), epoch: Epoch::new(3) }
-}
-
-fn nobody() -> Init {
-    Init { boot: "nowhere".parse().expect("a boot id"), pid: 0, start_ticks: 0 }
-}
-
-fn nowhere(mount: &Mount) -> Source {
-    Source { volume: mount.volume.name.clone(), path: mount.volume.source.clone(), device: 64_769, inode: 131_073 }
 }

@@ -47,8 +47,17 @@ impl<B: Backend> Act<'_, B> {
         }
     }
 
+    /// Whether the question takes a process inside, which nobody starts who only looks.
+    pub(in crate::host) fn asks_inside(&self, held: &Held) -> bool {
+        match &self.effect.spec.ready.probe {
+            ReadyProbe::Init => held.comm().is_none_or(|comm| comm == "systemd"),
+            ReadyProbe::Command(_) => true,
+            ReadyProbe::Port(_) | ReadyProbe::File(_) => false,
+        }
+    }
+
     /// What the answer yes rests on; `None` for not yet.
-    fn ask_ready(&self, held: &Held) -> Taken<Option<String>> {
+    pub(in crate::host) fn ask_ready(&self, held: &Held) -> Taken<Option<String>> {
         if !held.parent().is_some_and(|parent| held.has_executed(parent)) {
             return Ok(None);
         }

@@ -79,10 +79,14 @@ pub(in crate::host) fn or_absent<T>(taken: Taken<T>) -> Taken<T> {
 }
 
 impl<B: Backend> Act<'_, B> {
-    /// Readiness is asked again.
+    /// Ready, where a look can tell; else it is asked again.
     pub(in crate::host) fn probe_ready(&self, init: &Init) -> Taken {
-        self.hold(init)?;
-        Err(Box::new(StepResult::Absent))
+        let held = self.hold(init)?;
+        let basis = if self.asks_inside(&held) { None } else { self.ask_ready(&held)? };
+        basis
+            .filter(|_| held.is_alive())
+            .map(|basis| Evidence::Ready { init: init.clone(), basis })
+            .ok_or_else(|| Box::new(StepResult::Absent))
     }
 
     /// What a script's result says; without one it was cut off.
@@ -101,7 +105,8 @@ impl<B: Backend> Act<'_, B> {
             self.keep_output(result);
             return Ok(Evidence::Healthy { asked: 1 });
         }
-        self.probe_ready(init)
+        self.hold(init)?;
+        Err(Box::new(StepResult::Absent))
     }
 
     /// Up, with the map and the sources wanted.

@@ -18,6 +18,8 @@ impl Act<'_, Lxc> {
         match self.check_mark() {
             // Renamed away by an attempt before, and perhaps the place is somebody else's by now.
             Err(_) if gone.exists() => return self.finish_destroying(),
+            // Nothing is there: what its scripts left goes as well.
+            Err(result) if *result == StepResult::Gone => return self.finish_destroying(),
             other => other?,
         }
         if !observe::up(layout, intent.ctid).map_err(|error| io_failed("look at the container", &error))?.is_down() {

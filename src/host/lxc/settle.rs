@@ -17,7 +17,7 @@
 //! | `volume.prepare` | owner and mode as wanted and not recursive: `Done`; else `Absent` |
 //! | `volume.attach` | the entry is there and the source is the same: `Done`; else `Absent` |
 //! | `volume.detach` | no entry: `Done`; else `Absent` |
-//! | `run.ready` | init lost: failed; else `Absent` |
+//! | `run.ready` | init lost: failed; ready, where a look can tell: `Done`; else `Absent` |
 //! | `feature.apply`, `application.run` | a result: what it says; none: `Interrupted` |
 //! | `health.check` | a result of 0: `Done`; init lost: failed; else `Absent` |
 //! | `down.destroy` | at its place with our mark: `Absent`; renamed away or staging there: `Partial`; nothing: `Done` |

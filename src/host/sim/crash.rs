@@ -77,8 +77,8 @@ impl World {
     /// Finds out what became of an effect after a crash, as a host does: waits for what still holds its locks, within its
     /// deadline; takes the result that was left; else looks. Tells `waiting` what it waits for.
     pub fn settle(&mut self, effect: &Effect, waiting: &mut dyn FnMut(Wait)) -> Report {
-        if let Some(undead) = self.wait_for_others(effect, waiting) {
-            return undead;
+        if let Some(report) = self.wait_for_others(effect, waiting) {
+            return report;
         }
         let report = self.verdict(effect);
         self.note_held(effect, &report.result);
@@ -155,15 +155,23 @@ impl World {
         }
     }
 
-    /// Waits for the processes that hold an effect's locks; a report if one of them cannot be ended.
+    /// Waits for the processes that hold an effect's locks; a report if one of them cannot be ended, or is not ours and holds its
+    /// lock past the deadline.
     fn wait_for_others(&mut self, effect: &Effect, waiting: &mut dyn FnMut(Wait)) -> Option<Report> {
         let locks = effect.locks();
         for ctid in &locks {
             let busy_until_ms = self.slot(*ctid).map_or(0, |slot| slot.busy_until_ms);
             if busy_until_ms > self.clock.elapsed_ms {
-                waiting(self.wait_for(*ctid, "a process that is not ours"));
-                self.run_orphans(busy_until_ms);
-                self.clock.elapsed_ms = self.clock.elapsed_ms.max(busy_until_ms);
+                let wait = self.wait_for(*ctid, "a process that is not ours");
+                waiting(wait.clone());
+                let left = effect.intent.deadline.remaining(&self.now().moment).unwrap_or_default();
+                let deadline_ms = self.clock.elapsed_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+                let until_ms = busy_until_ms.min(deadline_ms);
+                self.run_orphans(until_ms);
+                self.clock.elapsed_ms = self.clock.elapsed_ms.max(until_ms);
+                if until_ms < busy_until_ms {
+                    return Some(failed(FailureClass::Wait(wait), "another process holds the container's lock"));
+                }
             }
         }
         while let Some((id, ctid)) = self.orphan_on(&locks) {

@@ -168,6 +168,8 @@ impl World {
                 if ours { Whose::HalfOurs(*stage) } else { Whose::HalfOthers }
             }
             (Made::Whole, None) => Whose::Unmarked,
+            // A clone brings its source's mark: a mark for another container counts as none.
+            (Made::Whole, Some(mark)) if mark.ctid != effect.mark.ctid => Whose::Unmarked,
             (Made::Whole, Some(mark)) if !effect.mark.owns(mark) => Whose::Others(mark),
             (Made::Whole, Some(mark)) if mark.epoch > effect.mark.epoch => Whose::Newer(mark),
             (Made::Whole, Some(_)) => Whose::Ours(guest),

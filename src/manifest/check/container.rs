@@ -19,6 +19,9 @@ use super::volumes::{Mounted, Volumes};
 use crate::ids::HostKind;
 use crate::ids::{Ctid, IdKind, IdMap};
 
+/// What Proxmox takes for a template by its name.
+const TEMPLATE_ENDINGS: [&str; 5] = [".tar", ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2"];
+
 /// The containers resolved so far.
 pub(super) struct Containers<'a> {
     context: &'a Context<'a>,
@@ -253,7 +256,15 @@ impl<'a> Containers<'a> {
                 found.problem(&at.span, what, "write the path of an archive, such as \"templates/debian-12.tar.zst\"");
                 return None;
             }
-            (Template::Stored(name), HostKind::Pct | HostKind::Sim) => return Some(Template::Stored(name.clone())),
+            (Template::Stored(name), HostKind::Pct | HostKind::Sim) => {
+                if !TEMPLATE_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+                    let what = format!("{name} does not end like a template of Proxmox");
+                    let remedy = format!("write the name that `pveam list` shows; it ends in {}", TEMPLATE_ENDINGS.join(", "));
+                    found.problem(&at.span, what, remedy);
+                    return None;
+                }
+                return Some(Template::Stored(name.clone()));
+            }
             (Template::File(file), HostKind::Lxc | HostKind::Pct | HostKind::Sim) => self.context.resolve(file),
         };
         let looked_for = self.templates.entry(file.clone()).or_insert_with(|| match file.metadata() {

@@ -32,7 +32,7 @@ fn devices_and_the_rest_arrive_as_proxmox_keeps_them() {
         r##""devices": ["/dev/net/tun", { "path": "/dev/dri/renderD128", "uid": 1, "gid": 104, "mode": "640", "deny_write": true }],
 "hookscript": "local:snippets/guard.pl", "pool": "a/b/c", "tags": ["Web", "db_1", "web"], "protection": true, "nameserver": "10.0.0.1",
 "searchdomain": "lan.example home", "timezone": "America/Argentina/Buenos_Aires", "storage": "s",
-"firewall": { "policy_out": "REJECT", "rules": ["in ACCEPT --proto tcp  --dport 80:443", "|OUT DROP", "IN SSH(ACCEPT) -i net0 -log nolog", "GROUP web -i net1"] }"##,
+"firewall": { "policy_out": "REJECT", "rules": ["in ACCEPT --proto tcp  --dport 80:443", "|OUT DROP", "IN SSH(ACCEPT) -i net0 -log nolog", "GROUP web -i net1", "OUT DROP #", "OUT DROP  #all else "] }"##,
     ));
     let device =
         |path: &str, uid, gid, mode, deny_write| Device { path: Path::new(path).into(), owner: Owner { uid, gid }, mode, deny_write };
@@ -50,9 +50,16 @@ fn devices_and_the_rest_arrive_as_proxmox_keeps_them() {
             enable: true,
             policy_in: FirewallPolicy::Drop,
             policy_out: FirewallPolicy::Reject,
-            rules: ["IN ACCEPT -p tcp -dport 80:443", "|OUT DROP", "IN SSH(ACCEPT) -i net0 -log nolog", "GROUP web -i net1"]
-                .map(str::to_owned)
-                .to_vec(),
+            rules: [
+                "IN ACCEPT -p tcp -dport 80:443",
+                "|OUT DROP",
+                "IN SSH(ACCEPT) -i net0 -log nolog",
+                "GROUP web -i net1",
+                "OUT DROP",
+                "OUT DROP # all else",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
         }),
         ..HostOptions::default()
     };
@@ -211,7 +218,7 @@ fn firewall_rules_that_proxmox_would_refuse_are_named() {
 "IN", "FORWARD ACCEPT", "IN PASS", "IN ACCEPT -p", "IN ACCEPT tcp",
 "IN ACCEPT -dport 22", "IN ACCEPT -i eth0", "OUT ACCEPT -log loud", "GROUP a.b",
 "GROUP web -p tcp", "IN ACCEPT -p tcp -p udp",
-"[OPTIONS]", "IN ACCEPT\nOUT ACCEPT", "IN ACCEPT # all" ] }"##,
+"[OPTIONS]", "IN ACCEPT\nOUT ACCEPT", "# all", "IN ACCEPT # [x]" ] }"##,
         r##"
 fleet.json:4:28: `policy_in` must be "ACCEPT" or "REJECT" or "DROP", not the text "drop"; write one of them
   4 | "firewall": { "policy_in": "drop", "polcy_out": "DROP", "rules": [
@@ -252,15 +259,18 @@ fleet.json:7:1: an entry of `rules`: the rule "GROUP web -p tcp" has the option 
 fleet.json:7:21: an entry of `rules`: the rule "IN ACCEPT -p tcp -p udp" has -p twice; keep one of them
   7 | "GROUP web -p tcp", "IN ACCEPT -p tcp -p udp",
     |                     ^^^^^^^^^^^^^^^^^^^^^^^^^
-fleet.json:8:1: an entry of `rules`: the rule "[OPTIONS]" has a control character, `[`, `]` or `#`; write one rule to a text, without a comment
-  8 | "[OPTIONS]", "IN ACCEPT\nOUT ACCEPT", "IN ACCEPT #…
+fleet.json:8:1: an entry of `rules`: the rule "[OPTIONS]" has a control character, `[` or `]`; write one rule to a text
+  8 | "[OPTIONS]", "IN ACCEPT\nOUT ACCEPT", "# all", "IN…
     | ^^^^^^^^^^^
-fleet.json:8:14: an entry of `rules`: the rule "IN ACCEPT\nOUT ACCEPT" has a control character, `[`, `]` or `#`; write one rule to a text, without a comment
-  8 | "[OPTIONS]", "IN ACCEPT\nOUT ACCEPT", "IN ACCEPT # all" ] }
+fleet.json:8:14: an entry of `rules`: the rule "IN ACCEPT\nOUT ACCEPT" has a control character, `[` or `]`; write one rule to a text
+  8 | "[OPTIONS]", "IN ACCEPT\nOUT ACCEPT", "# all", "IN ACCEPT # [x]…
     |              ^^^^^^^^^^^^^^^^^^^^^^^
-fleet.json:8:39: an entry of `rules`: the rule "IN ACCEPT # all" has a control character, `[`, `]` or `#`; write one rule to a text, without a comment
-  8 | "[OPTIONS]", "IN ACCEPT\nOUT ACCEPT", "IN ACCEPT # all" ] }
-    |                                       ^^^^^^^^^^^^^^^^^
+fleet.json:8:39: an entry of `rules`: the rule "# all" is not whole; write a direction and an action, such as "IN ACCEPT -p tcp -dport 22"
+  8 | "[OPTIONS]", "IN ACCEPT\nOUT ACCEPT", "# all", "IN ACCEPT # [x]" ] }
+    |                                       ^^^^^^^
+fleet.json:8:48: an entry of `rules`: the rule "IN ACCEPT # [x]" has a control character, `[` or `]`; write one rule to a text
+  8 | …NS]", "IN ACCEPT\nOUT ACCEPT", "# all", "IN ACCEPT # [x]" ] }
+    |                                          ^^^^^^^^^^^^^^^^^
 "##,
     );
 }
@@ -340,6 +350,23 @@ fleet.json:2:1: warning: this container names no `storage` (nor does one other):
     );
     check_on(&Bench::on(HostKind::Sim), &json, "fine");
     check(json.replace(", \"storage\": \"local-zfs\"", ""), "fine");
+}
+
+#[test]
+fn a_template_that_proxmox_would_not_know_by_its_name_is_named() {
+    let json = many(&[
+        r##""101": { "hostname": "a", "storage": "s", "template": "local:vztmpl/debian-12" }"##,
+        r##""102": { "hostname": "b", "storage": "s", "template": "local:vztmpl/debian-12.tar.zst" }"##,
+    ]);
+    check_on(
+        &Bench::on(HostKind::Pct),
+        json,
+        r##"
+fleet.json:2:55: local:vztmpl/debian-12 does not end like a template of Proxmox; write the name that `pveam list` shows; it ends in .tar, .tar.gz, .tar.xz, .tar.zst, .tar.bz2
+  2 | …name": "a", "storage": "s", "template": "local:vztmpl/debian-12" },
+    |                                          ^^^^^^^^^^^^^^^^^^^^^^^^
+"##,
+    );
 }
 
 #[test]

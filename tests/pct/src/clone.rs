@@ -161,18 +161,18 @@ fn copy(call: &Call, made: &mut Vec<Volume>) -> Outcome {
         let volume = Volume::parse(root, point.source())?;
         let storage = call.given.get("storage").map_or(Ok(volume.storage.clone()), |name| Storage::named(root, name))?;
         let linked = !original.full;
-        let kind = if linked { "linked clone of mount point" } else { "full clone of mountpoint" };
-        out(&format!("create {kind} {} ({})", point.key, volume.id()));
         let from = match call.given.get("snapname") {
             Some(name) => volume.snapshot_path(name),
             None => volume.path(),
         };
+        if !from.exists() {
+            return die(format!("volume '{}' does not exist", volume.id()));
+        }
+        let kind = if linked { "linked clone of mount point" } else { "full clone of mountpoint" };
+        out(&format!("create {kind} {} ({})", point.key, volume.id()));
         if original.from == Source::Snapshot && !linked && volume.is_directory() && volume.storage.kind.has_path() {
             out(&format!("Specified filename {} does not exist.", root.lxc(new).join(".copy-volume-1").display()));
             return die(format!("cannot mount subvol snapshots for storage type '{}'", volume.storage.kind.name()));
-        }
-        if !from.exists() {
-            return die(format!("volume '{}' does not exist", volume.id()));
         }
         if !linked && !volume.is_directory() {
             format_said(volume.size(root));

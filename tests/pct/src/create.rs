@@ -5,7 +5,7 @@
 //! the lock), `unmount`, `end`.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -195,17 +195,25 @@ fn unpack(archive: &Path, to: &Path, section: &Section) -> Outcome {
     if !maps.is_empty() {
         tar.args(["--", "tar"]);
     }
-    let packed = match archive.extension().and_then(|extension| extension.to_str()) {
-        Some("gz" | "tgz") => "-z",
-        Some("zst") => "--zstd",
-        Some("xz") => "-J",
-        Some(_) | None => "--no-auto-compress",
-    };
+    let mut file = File::open(archive).map_err(|error| Died::io("open", archive, &error))?;
+    let packed = packing(&mut file).map_err(|error| Died::io("read", archive, &error))?;
     tar.args(["-x", packed, "--totals", "--one-file-system", "-p", "--sparse", "--numeric-owner", "--skip-old-files", "--anchored"]);
     tar.args(["--exclude", "./dev/*", "-f", "-", "-C"]).arg(to);
-    let file = File::open(archive).map_err(|error| Died::io("open", archive, &error))?;
     tar.stdin(Stdio::from(file));
     task::must(&mut tar, &format!("lxc-usernsexec -- tar xpf - -C {}", to.display()))
+}
+
+/// How an archive is packed, as tar is told; by its first bytes, whatever its name is.
+fn packing(file: &mut File) -> io::Result<&'static str> {
+    let mut first = [0; 4];
+    let count = file.read(&mut first)?;
+    file.rewind()?;
+    Ok(match &first[..count] {
+        [0x1f, 0x8b, ..] => "-z",
+        [0x28, 0xb5, 0x2f, 0xfd] => "--zstd",
+        [0xfd, b'7', b'z', b'X'] => "-J",
+        _ => "--no-auto-compress",
+    })
 }
 
 fn os_type(inside: &Path) -> String {

@@ -33,6 +33,7 @@ pub(crate) const UNLOCK: Command = Command {
 
 fn check(call: &Call, conf: &Conf) -> Outcome {
     let id = call.id();
+    conf.check_lock()?;
     if conf.main.is_on("protection") {
         return die(format!("can't remove CT {id} - protection mode enabled"));
     }
@@ -57,7 +58,6 @@ fn work(call: &Call) -> Outcome {
         lxc::stop(root, id, &["--kill"])?;
         conf = Conf::load(root, id)?;
     }
-    conf.check_lock()?;
     let mut volumes = named(call, &conf)?;
     if call.given.is_on("destroy-unreferenced-disks") {
         for volume in Storage::all(root).iter().flat_map(Storage::volumes).filter(|volume| volume.owner() == Some(id)) {

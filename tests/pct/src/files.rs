@@ -46,7 +46,9 @@ fn open_inside(call: &Call, path: &str, flags: OFlags) -> io::Result<File> {
     let init = lxc::init(&call.root, call.id()).ok_or(io::ErrorKind::NotFound)?;
     let root = File::open(format!("/proc/{init}/root"))?;
     let path = path.trim_start_matches('/');
-    let opened = openat2(&root, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o644), ResolveFlags::IN_ROOT);
+    // A mode without a file to make is a mistake.
+    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
+    let opened = openat2(&root, path, flags | OFlags::CLOEXEC, mode, ResolveFlags::IN_ROOT);
     opened.map(File::from).map_err(|error| io::Error::from_raw_os_error(error.raw_os_error()))
 }
 

@@ -174,7 +174,9 @@ pub(crate) fn start(root: &Root, id: Vmid) -> Outcome {
         return Ok(());
     }
     let said = fs::read_to_string(&log).unwrap_or_default();
-    said.lines().filter_map(message).take_while(|text| !text.starts_with("wait_on_daemonized")).for_each(|text| out(&text));
+    // The real one starts in the foreground, and nobody waits for a daemon.
+    let of_daemon = |text: &String| text.starts_with("wait_on_daemonized_start:") || text.starts_with("main:");
+    said.lines().filter_map(message).filter(|text| !of_daemon(text)).for_each(|text| out(&text));
     die(format!("startup for container '{id}' failed"))
 }
 
