@@ -4,6 +4,7 @@
 //! effect's mark. No method has a default body: a host that cannot do something says so in the report. Not here: retries,
 //! order, recovery (`engine`), and writing to the journal (`driver`).
 
+pub mod doctor;
 mod local;
 pub mod lxc;
 mod ownership;
@@ -11,6 +12,7 @@ pub mod pct;
 pub mod sim;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use phoenix_journal::{JournalId, Recorded};
 
@@ -38,6 +40,10 @@ pub trait Host: Send + Sync {
     /// host cannot prove that it is the one `journal` was made on (an unmounted directory must not look like an empty fleet).
     fn observe(&self, journal: Option<&JournalId>, ctids: &[Ctid]) -> Result<Observation, HostError>;
 
+    /// Says what this host cannot do of what is wanted, all at once, by looking and without a process per container. An empty
+    /// answer promises nothing. Asked before anything is recorded.
+    fn vet(&self, wanted: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError>;
+
     /// Takes the locks of the given containers, in the order given, without waiting.
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError>;
 
@@ -56,6 +62,17 @@ pub trait Host: Send + Sync {
     /// Reads what is left of the scripts of the container that `mark` means, and whether its configuration is what `spec` says:
     /// for whoever has lost the journal. Changes nothing. To be asked under the container's lock, once its mark has been seen.
     fn traces(&self, spec: &Spec, mark: &Mark) -> Result<Traces, HostError>;
+}
+
+/// Something that a host cannot do for a container as it is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Objection {
+    /// The container.
+    pub ctid: Ctid,
+    /// What is in the way.
+    pub what: String,
+    /// What to do, a command where there is one.
+    pub remedy: String,
 }
 
 /// Where a host says what it is waiting for.

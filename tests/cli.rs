@@ -388,3 +388,34 @@ fn a_journal_that_cannot_be_used_is_moved_aside_and_never_deleted() {
     assert_eq!(answer["containers"][0]["scripts"][0]["proof"], "result", "{answer:#}");
     stage.run(&["up", "fleet.json", "-j1"]).well();
 }
+
+#[test]
+fn the_doctor_looks_where_no_host_can_be_made() {
+    let stage = Stage::with_fleet();
+    let said = stage.run(&["doctor", "--json"]).well();
+    let report: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((&report["schema"], &report["host"], &report["fit"]), (&1.into(), &"sim".into(), &true.into()));
+    let node = stage.env("PHOENIX_PVE_ROOT", "/nonexistent").run(&["doctor", "--host", "pct", "--json"]).ended(3);
+    let report: Value = serde_json::from_str(&node.out).expect("JSON");
+    let bad = |topic: &str| {
+        let findings = report["findings"].as_array().expect("findings");
+        let found = findings.iter().find(|finding| finding["topic"] == topic && finding["level"] == "bad");
+        found.map(|finding| finding["what"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+    };
+    assert!(bad("programs").contains("/nonexistent/usr/sbin/pct"), "{report:#}");
+    assert!(bad("cluster").contains("the cluster's file system is not mounted"), "{report:#}");
+}
+
+#[test]
+fn the_doctor_says_what_to_do_about_what_is_in_the_way() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::with_fleet();
+    std::fs::create_dir(stage.path().join("journal")).expect("a directory");
+    std::fs::set_permissions(stage.path().join("journal"), PermissionsExt::from_mode(0o777)).expect("a mode");
+    support::settings().bind(|| {
+        let mut settings = insta::Settings::clone_current();
+        settings.add_filter(r"(?m)^.*free for the journal.*$\n", "");
+        settings.add_filter(r"/[^ `]*/journal ", "[dir]/journal ");
+        settings.bind(|| insta::assert_snapshot!("doctor", stage.run(&["doctor"]).whole()));
+    });
+}

@@ -12,7 +12,7 @@ use fleets::{ctid, mounted, spec, wanted};
 use phoenix::driver::{Channel, Observer, Progress, Site, up};
 use phoenix::engine::Stand;
 use phoenix::host::sim::{Flow, Sim, World, WorldOptions};
-use phoenix::host::{Host, HostError, Lease, LockError, Territory, Watch};
+use phoenix::host::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
 use phoenix::ids::{Ctid, HostKind, Now, Wall};
 use phoenix::machine::{Fact, Failure, FailureClass, Report, RunEnd, Standing, StepResult, Wait, WaitKind};
 use phoenix::manifest::Spec;
@@ -68,6 +68,10 @@ impl Host for Meddled {
 
     fn observe(&self, journal: Option<&JournalId>, ctids: &[Ctid]) -> Result<Observation, HostError> {
         self.sim.observe(journal, ctids)
+    }
+
+    fn vet(&self, wanted: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError> {
+        self.sim.vet(wanted)
     }
 
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {

@@ -216,9 +216,20 @@ fn default_journal() -> Result<PathBuf, CliError> {
     Ok(state.ok_or_else(nowhere)?.join("phoenix/journal.db"))
 }
 
+/// Below what Proxmox's files and programs are: the root, or a test's own.
+pub(super) fn pve_root() -> PathBuf {
+    std::env::var_os("PHOENIX_PVE_ROOT").filter(|root| !root.is_empty()).map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
+
+/// Whether this machine is a host of the kind.
+pub(super) fn machine_is(kind: HostKind) -> bool {
+    kind_of_machine().is_ok_and(|found| found == kind)
+}
+
 fn kind_of_machine() -> Result<HostKind, CliError> {
     let installed = |name: &str| PROGRAM_DIRECTORIES.iter().any(|directory| Path::new(directory).join(name).exists());
-    if installed("pct") && Path::new("/etc/pve").is_dir() {
+    let pve = pve_root();
+    if pve.join("usr/sbin/pct").exists() && pve.join("etc/pve").is_dir() {
         return Ok(HostKind::Pct);
     }
     match (installed("lxc-start"), rustix::process::geteuid().is_root()) {

@@ -10,11 +10,13 @@ pub(super) mod cgroup;
 pub(super) mod durable;
 pub(super) mod inside;
 pub(super) mod life;
+pub(super) mod monitor;
 pub(super) mod proc;
 mod ready;
 mod script;
 pub(super) mod settle;
 pub(super) mod traces;
+pub(super) mod vet;
 mod volume;
 
 use std::io;

@@ -9,6 +9,7 @@
 mod config;
 mod define;
 mod destroy;
+pub(super) mod doctor;
 mod layout;
 mod life;
 mod mark;
@@ -22,7 +23,8 @@ mod wanted;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_journal::{JournalId, Recorded};
@@ -37,8 +39,9 @@ use crate::shim::{JobResult, ShimBinary};
 
 use super::local::act::{Act, Taken, drift, failed, io_failed};
 use super::local::life::Up;
+use super::local::vet::{self, SubordinateIds};
 use super::local::{self, Backend, Local, PROGRAM_DIRECTORIES, Places, cgroup, durable, find_program, io_error, machine_id, unusable};
-use super::{Host, HostError, Lease, LockError, Territory, Watch};
+use super::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
 
 /// Where things are. [`LxcOptions::new`] fills in what a host has by default.
 #[derive(Clone, Debug)]
@@ -61,6 +64,8 @@ pub struct LxcOptions {
 
 /// The container directory of LXC.
 pub const LXC_PATH: &str = "/var/lib/lxc";
+/// Where the kernel shows the host's network interfaces.
+const INTERFACES: &str = "/sys/class/net";
 /// How long programs of the host get between `SIGTERM` and `SIGKILL`.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -178,6 +183,13 @@ impl Host for Lxc {
             }
         }
         observe::observe(&self.layout, self.local.clock.boot(), ctids).map_err(|source| io_error("look at the containers", source))
+    }
+
+    fn vet(&self, wanted: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError> {
+        let ids = SubordinateIds::of_this_machine();
+        let each =
+            |spec: &Arc<Spec>| vet::bridges(spec, Path::new(INTERFACES)).into_iter().chain(vet::idmap(spec, &ids)).collect::<Vec<_>>();
+        Ok(wanted.iter().flat_map(each).collect())
     }
 
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use phoenix_journal::{JournalId, Recorded};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::host::{Host, HostError, Lease, LockError, Territory, Watch};
+use crate::host::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
 use crate::ids::HostKind;
 use crate::ids::{Ctid, Now};
 use crate::machine::{Report, StepResult};
@@ -212,6 +212,11 @@ impl Host for Sim {
             }),
             Some(_) | None => Ok(inner.world.observe(ctids)),
         }
+    }
+
+    fn vet(&self, _: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError> {
+        // A world made for the fleet has whatever the fleet names.
+        Ok(Vec::new())
     }
 
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {

@@ -48,6 +48,15 @@ pub(crate) struct Given {
 }
 
 impl Takes {
+    /// These arguments and options, and nothing else.
+    pub(crate) const fn plain(
+        usage: &'static str,
+        positional: &'static [(&'static str, Kind)],
+        options: &'static [(&'static str, Kind)],
+    ) -> Self {
+        Self { usage, positional, options, settings: false, extra: false }
+    }
+
     fn kind(&self, name: &str) -> Option<Kind> {
         let own = self.options.iter().find(|(found, _)| *found == name).map(|(_, kind)| *kind);
         own.or_else(|| crate::schema::kind(name).filter(|_| self.settings && name != "lock" && name != "template"))
@@ -194,13 +203,13 @@ impl Kind {
 fn check_property(shape: &Shape, value: &str) -> Result<(), String> {
     let wrong = match Property::parse(shape, value) {
         Ok(property) => match property.get("mp").filter(|path| path.split('/').any(|part| part == "." || part == "..")) {
-            Some(path) => vec![format!(".mp: invalid format - {path} contains illegal character sequences")],
+            Some(path) => vec![format!(".mp: invalid format - {path} contains illegal character sequences\n")],
             None => return Ok(()),
         },
         Err(wrong) => wrong,
     };
     let lines: String = wrong.iter().map(|line| format!("{{}}{line}\n")).collect();
-    Err(format!("invalid format - format error\n{lines}\n"))
+    Err(format!("invalid format - format error\n{lines}"))
 }
 
 /// `pve-configid`: a letter and then letters, digits, `_` or `-`.
@@ -260,6 +269,7 @@ mod tests {
             "pct set <vmid> [OPTIONS]",
         ];
         assert_eq!(mount, lines);
-        assert_eq!(second("100 --mp3 /srv")[1..4], ["mp3.mp: property is missing and it is not optional", "", ""]);
+        let missing = ["mp3.mp: property is missing and it is not optional", "", "pct set <vmid> [OPTIONS]"];
+        assert_eq!(second("100 --mp3 /srv")[1..], missing);
     }
 }

@@ -17,14 +17,14 @@ use crate::mounting::MountPoint;
 use crate::property::{NET, Property};
 use crate::root::Vmid;
 use crate::storage::{Feature, Source, Storage, Volume, format_said};
-use crate::{create, lock, lxc, pending, task};
+use crate::{create, guest_files, lock, lxc, pending, task};
 
 pub(crate) const CLONE: Command = Command {
     name: "clone",
-    takes: Takes {
-        usage: USAGE,
-        positional: &[("vmid", Kind::Vmid), ("newid", Kind::Vmid)],
-        options: &[
+    takes: Takes::plain(
+        USAGE,
+        &[("vmid", Kind::Vmid), ("newid", Kind::Vmid)],
+        &[
             ("bwlimit", Kind::Number),
             ("description", Kind::Text),
             ("full", Kind::Bool),
@@ -34,15 +34,13 @@ pub(crate) const CLONE: Command = Command {
             ("storage", Kind::Text),
             ("target", Kind::Text),
         ],
-        settings: false,
-        extra: false,
-    },
+    ),
     run: Run::Task { kind: "vzclone", begin, work },
 };
 
 pub(crate) const TEMPLATE: Command = Command {
     name: "template",
-    takes: Takes { usage: "template <vmid>", positional: &[("vmid", Kind::Vmid)], options: &[], settings: false, extra: false },
+    takes: Takes::plain("template <vmid>", &[("vmid", Kind::Vmid)], &[]),
     run: Run::Task { kind: "vztemplate", begin: begin_template, work: template },
 };
 
@@ -101,6 +99,7 @@ fn begin(call: &Call) -> Outcome {
             return die(format!("Full clone feature for '{}' is not available", volume.id()));
         }
     }
+    guest_files::check_pool(root, call.given.get("pool"))?;
     create::reserve(root, new, 255)?;
     conf.main.set("lock", "disk");
     conf.write(root, id)?;
@@ -161,18 +160,18 @@ fn copy(call: &Call, made: &mut Vec<Volume>) -> Outcome {
         let volume = Volume::parse(root, point.source())?;
         let storage = call.given.get("storage").map_or(Ok(volume.storage.clone()), |name| Storage::named(root, name))?;
         let linked = !original.full;
-        let kind = if linked { "linked clone of mount point" } else { "full clone of mountpoint" };
-        out(&format!("create {kind} {} ({})", point.key, volume.id()));
         let from = match call.given.get("snapname") {
             Some(name) => volume.snapshot_path(name),
             None => volume.path(),
         };
+        if !from.exists() {
+            return die(format!("volume '{}' does not exist", volume.id()));
+        }
+        let kind = if linked { "linked clone of mount point" } else { "full clone of mountpoint" };
+        out(&format!("create {kind} {} ({})", point.key, volume.id()));
         if original.from == Source::Snapshot && !linked && volume.is_directory() && volume.storage.kind.has_path() {
             out(&format!("Specified filename {} does not exist.", root.lxc(new).join(".copy-volume-1").display()));
             return die(format!("cannot mount subvol snapshots for storage type '{}'", volume.storage.kind.name()));
-        }
-        if !from.exists() {
-            return die(format!("volume '{}' does not exist", volume.id()));
         }
         if !linked && !volume.is_directory() {
             format_said(volume.size(root));
@@ -192,6 +191,10 @@ fn copy(call: &Call, made: &mut Vec<Volume>) -> Outcome {
         conf.write(root, new)?;
         call.piece("config")?;
     }
+    if let Some(pool) = call.given.get("pool") {
+        guest_files::add_to_pool(root, pool, new)?;
+    }
+    guest_files::clone_firewall(root, id, new)?;
     let mut conf = Conf::load(root, new)?;
     conf.main.remove("lock");
     conf.write(root, new)?;

@@ -5,7 +5,7 @@
 //! the lock), `unmount`, `end`.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,7 +17,7 @@ use crate::died::{Died, Outcome, die, out};
 use crate::mounting::{MountPoint, mount_all, unmount_all};
 use crate::root::{Root, Vmid};
 use crate::storage::{Storage, Volume};
-use crate::{life, lock, lxc, pending, schema, task, vmlist};
+use crate::{guest_files, life, lock, lxc, pending, schema, task, vmlist};
 
 pub(crate) const CREATE: Command = Command {
     name: "create",
@@ -69,6 +69,7 @@ pub(crate) fn reserve(root: &Root, id: Vmid, code: u8) -> Outcome {
 pub(crate) fn forget(root: &Root, id: Vmid) -> Outcome {
     let path = root.conf(id);
     fs::remove_file(&path).map_err(|error| Died::io("remove", &path, &error))?;
+    guest_files::forget(root, id)?;
     vmlist::update(root)
 }
 
@@ -85,6 +86,7 @@ fn begin(call: &Call) -> Outcome {
         }
     }
     life::check_hookscript(&call.root, call.given.get("hookscript"))?;
+    guest_files::check_pool(&call.root, call.given.get("pool"))?;
     reserve(&call.root, id, 2)
 }
 
@@ -105,6 +107,9 @@ fn work(call: &Call) -> Outcome {
             forget(&call.root, id)?;
             return die(format!("unable to create CT {id} - {}", died.text));
         }
+    }
+    if let Some(pool) = call.given.get("pool") {
+        guest_files::add_to_pool(&call.root, pool, id)?;
     }
     if call.given.is_on("start") {
         life::start_locked(call, id)?;
@@ -195,17 +200,25 @@ fn unpack(archive: &Path, to: &Path, section: &Section) -> Outcome {
     if !maps.is_empty() {
         tar.args(["--", "tar"]);
     }
-    let packed = match archive.extension().and_then(|extension| extension.to_str()) {
-        Some("gz" | "tgz") => "-z",
-        Some("zst") => "--zstd",
-        Some("xz") => "-J",
-        Some(_) | None => "--no-auto-compress",
-    };
+    let mut file = File::open(archive).map_err(|error| Died::io("open", archive, &error))?;
+    let packed = packing(&mut file).map_err(|error| Died::io("read", archive, &error))?;
     tar.args(["-x", packed, "--totals", "--one-file-system", "-p", "--sparse", "--numeric-owner", "--skip-old-files", "--anchored"]);
     tar.args(["--exclude", "./dev/*", "-f", "-", "-C"]).arg(to);
-    let file = File::open(archive).map_err(|error| Died::io("open", archive, &error))?;
     tar.stdin(Stdio::from(file));
     task::must(&mut tar, &format!("lxc-usernsexec -- tar xpf - -C {}", to.display()))
+}
+
+/// How an archive is packed, as tar is told; by its first bytes, whatever its name is.
+fn packing(file: &mut File) -> io::Result<&'static str> {
+    let mut first = [0; 4];
+    let count = file.read(&mut first)?;
+    file.rewind()?;
+    Ok(match &first[..count] {
+        [0x1f, 0x8b, ..] => "-z",
+        [0x28, 0xb5, 0x2f, 0xfd] => "--zstd",
+        [0xfd, b'7', b'z', b'X'] => "-J",
+        _ => "--no-auto-compress",
+    })
 }
 
 fn os_type(inside: &Path) -> String {

@@ -16,24 +16,20 @@ const OPTIONS: &[(&str, Kind)] = &[("group", Kind::Text), ("perms", Kind::Text),
 
 pub(crate) const PUSH: Command = Command {
     name: "push",
-    takes: Takes {
-        usage: "push <vmid> <file> <destination> [OPTIONS]",
-        positional: &[("vmid", Kind::Vmid), ("file", Kind::Text), ("destination", Kind::Text)],
-        options: OPTIONS,
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain(
+        "push <vmid> <file> <destination> [OPTIONS]",
+        &[("vmid", Kind::Vmid), ("file", Kind::Text), ("destination", Kind::Text)],
+        OPTIONS,
+    ),
     run: Run::Here(push),
 };
 pub(crate) const PULL: Command = Command {
     name: "pull",
-    takes: Takes {
-        usage: "pull <vmid> <path> <destination> [OPTIONS]",
-        positional: &[("vmid", Kind::Vmid), ("path", Kind::Text), ("destination", Kind::Text)],
-        options: OPTIONS,
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain(
+        "pull <vmid> <path> <destination> [OPTIONS]",
+        &[("vmid", Kind::Vmid), ("path", Kind::Text), ("destination", Kind::Text)],
+        OPTIONS,
+    ),
     run: Run::Here(pull),
 };
 
@@ -46,7 +42,9 @@ fn open_inside(call: &Call, path: &str, flags: OFlags) -> io::Result<File> {
     let init = lxc::init(&call.root, call.id()).ok_or(io::ErrorKind::NotFound)?;
     let root = File::open(format!("/proc/{init}/root"))?;
     let path = path.trim_start_matches('/');
-    let opened = openat2(&root, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o644), ResolveFlags::IN_ROOT);
+    // A mode without a file to make is a mistake.
+    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
+    let opened = openat2(&root, path, flags | OFlags::CLOEXEC, mode, ResolveFlags::IN_ROOT);
     opened.map(File::from).map_err(|error| io::Error::from_raw_os_error(error.raw_os_error()))
 }
 

@@ -127,7 +127,12 @@ pub(crate) fn hook(root: &Root, name: &str) -> ExitCode {
             return mount_all(root, id, &conf.main);
         }
         unmount_all(root, id)?;
-        crate::pending::apply(root, id, &mut conf)
+        if !conf.pending.keys.is_empty() {
+            crate::pending::apply(root, id, &mut conf)?;
+            // What is wrong with it is said by the next start.
+            let _ = lxc::write_config(root, id, &conf);
+        }
+        Ok(())
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,10 +25,7 @@ pub(crate) fn apply(root: &Root, id: Vmid, conf: &mut Conf) -> Outcome {
         let value = normal(root, id, conf, key, value, &mut Vec::new())?;
         conf.main.set(key, value);
     }
-    conf.write(root, id)?;
-    // What is wrong with it is said by the next start.
-    let _ = lxc::write_config(root, id, conf);
-    Ok(())
+    conf.write(root, id)
 }
 
 /// Takes a key out of the main section. A volume that was mounted is kept as `unusedN`; an unused one is removed.

@@ -64,7 +64,8 @@ fn set(call: &Call) -> Outcome<u8> {
     write_down(&mut conf, &delete, &revert, &settings);
     conf.write(root, id)?;
     if lxc::is_running(root, id) {
-        let errors = take_effect(call, &mut conf)?;
+        let changed: BTreeSet<&str> = settings.keys().copied().chain(delete.iter().map(String::as_str)).collect();
+        let errors = take_effect(call, &mut conf, &changed)?;
         settle(call, &mut conf)?;
         if let Some(why) = errors.values().next() {
             let code = if why.contains("bridge") { 2 } else { 1 };
@@ -121,17 +122,17 @@ fn write_down(conf: &mut Conf, delete: &BTreeSet<String>, revert: &BTreeSet<Stri
     conf.set_pending_deletes(&deletes);
 }
 
-/// What can, takes effect on the running container; what could not, and why.
-fn take_effect(call: &Call, conf: &mut Conf) -> Outcome<BTreeMap<String, String>> {
+/// What of these changes can, takes effect on the running container; what could not, and why.
+fn take_effect(call: &Call, conf: &mut Conf, changed: &BTreeSet<&str>) -> Outcome<BTreeMap<String, String>> {
     let (root, id) = (&call.root, call.id());
     let mut errors = BTreeMap::new();
     let mut deletes = conf.pending_deletes();
-    for key in deletes.clone().into_iter().filter(|key| schema::is_live(key, false)) {
+    for key in deletes.clone().into_iter().filter(|key| schema::is_live(key, false) && changed.contains(key.as_str())) {
         pending::remove(root, conf, &key)?;
         deletes.remove(&key);
     }
     conf.set_pending_deletes(&deletes);
-    let keys: Vec<(String, String)> = conf.pending.keys.clone().into_iter().filter(|(key, _)| key != "delete").collect();
+    let keys: Vec<(String, String)> = conf.pending.keys.clone().into_iter().filter(|(key, _)| changed.contains(key.as_str())).collect();
     for (key, value) in keys {
         if conf.main.get(&key) == Some(value.as_str()) {
             conf.pending.remove(&key);
@@ -158,6 +159,9 @@ fn effect(call: &Call, conf: &Conf, key: &str, value: &str) -> Outcome<String> {
         lxc::bridge_is_real(root, bridge)?;
     }
     let value = pending::normal(root, id, conf, key, value, &mut Vec::new())?;
+    if key == "memory" {
+        value.parse().into_iter().for_each(|mib| lxc::limit_memory(root, id, mib));
+    }
     if key.starts_with("mp") {
         hotplug::mount(root, id, &conf.main, &MountPoint::parse(key, &value)?)?;
     }

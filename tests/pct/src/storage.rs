@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::died::{Died, Outcome, die, out};
 use crate::lock;
@@ -174,7 +174,7 @@ impl Storage {
         }
         let failed = |error: &io::Error| Died::io("make the volume", &path, error);
         if let Some(parent) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|error| failed(&error))?;
+            make_parent(parent).map_err(|error| failed(&error))?;
         }
         fs::create_dir(&path).map_err(|error| failed(&error))?;
         fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).map_err(|error| failed(&error))?;
@@ -185,6 +185,17 @@ impl Storage {
         }
         Ok(volume)
     }
+}
+
+/// The directory of a container's volumes, which is closed to others.
+fn make_parent(parent: &Path) -> io::Result<()> {
+    if parent.is_dir() {
+        return Ok(());
+    }
+    if let Some(images) = parent.parent() {
+        fs::create_dir_all(images)?;
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o740).create(parent)
 }
 
 /// What `mkfs.ext4` says; there is no such file system here.
@@ -358,7 +369,7 @@ impl Volume {
 /// Copies a tree with owners, times and links.
 pub(crate) fn copy_tree(from: &PathBuf, to: &PathBuf) -> Outcome {
     if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).map_err(|error| Died::io("make", parent, &error))?;
+        make_parent(parent).map_err(|error| Died::io("make", parent, &error))?;
     }
     let text = format!("cp -a {} {}", from.display(), to.display());
     task::must(task::program("cp").arg("-a").arg("--").arg(from).arg(to), &text)

@@ -124,10 +124,14 @@ fn missing() -> Option<String> {
     ["lxc-start", "lxc-attach", "lxc-usernsexec", "busybox"].iter().find(|program| !has(program)).map(|program| format!("needs {program}"))
 }
 
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn skip(why: &str) {
     let thread = std::thread::current();
-    eprintln!("skipped: {} {why}", thread.name().unwrap_or("test"));
+    tell(&format!("skipped: {} {why}", thread.name().unwrap_or("test")));
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so, and a broken one why")]
+pub(crate) fn tell(text: &str) {
+    eprintln!("{text}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests poll the host for what the programs do to it")]
