@@ -129,7 +129,7 @@ fn a_clone_brings_nothing_of_its_source_but_the_files() {
     let init = world.started(&copy);
     let (_, output) = world.script(&copy, &init, "#!/bin/sh\ncat /data/file\n");
     assert_eq!(output, "x\n");
-    world.done(&copy, Step::DownStop, Action::Stop { init: Some(init) });
+    world.stopped(&copy);
 }
 
 #[test]

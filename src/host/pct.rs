@@ -264,7 +264,7 @@ impl Backend for Pct {
             Action::Hold { init: _, by: by @ HoldBy::Snapshot } => act.snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by }),
             Action::FetchTemplate => act.fetch_template(),
             Action::SetFirewall => act.set_firewall(),
-            Action::TakeSnapshot => act.snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| act.snapshot_taken()),
+            Action::TakeSnapshot => act.snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| snapshot::taken()),
             Action::Release => act.release(),
             Action::Configure => act.configure(),
             Action::Start { purpose: _, idmap, sources } => act.start(idmap, sources),

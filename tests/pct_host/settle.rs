@@ -168,6 +168,8 @@ fn a_clone_that_was_killed_leaves_neither_target_nor_locks() {
     let Some(world) = World::new() else { return };
     let source = world.spec(ctid(900_750));
     world.created(&source);
+    // A whole clone starts at boot as its source does, until it is set right.
+    world.done(&source, Step::AutostartSet, Action::SetAutostart);
     for (place, (piece, row)) in (900_751..).zip([
         ("locks", Row::Partial),
         ("volume", Row::Partial),
@@ -180,6 +182,7 @@ fn a_clone_that_was_killed_leaves_neither_target_nor_locks() {
         check(&world, &copy, Step::DefineClone, || clone_of(&source, CopyFrom::Current), &fault, row);
         assert!(!world.config(source.ctid).contains("lock:"), "{piece}: the source is not locked");
         assert_eq!(world.volumes(copy.ctid).len(), 1, "{piece}");
+        assert!(world.config(copy.ctid).contains("onboot: 0"), "{piece}");
         world.done(&copy, Step::DownDestroy, Action::Destroy);
         world.is_clean(copy.ctid);
     }

@@ -16,7 +16,7 @@ use crate::plan::{CopyFrom, Mark, Reason, SNAPSHOT_FOR_CLONES};
 use super::config::values::MountSource;
 use super::leftover::Leftover;
 use super::wanted::Wanted;
-use super::{Pct, mark, observe};
+use super::{Pct, mark, observe, snapshot};
 
 /// What Proxmox itself gives a root file system that nobody gave a size, in GiB.
 const DISK_GB_DEFAULT: u32 = 4;
@@ -170,7 +170,9 @@ impl Act<'_, Pct> {
         if let Some(pool) = &options.pool {
             add("pool", pool);
         }
-        Wanted::at_creation(spec).iter().for_each(|(key, value)| add(key, value));
+        for (key, value) in &Wanted::at_creation(spec) {
+            add(key, value);
+        }
         words
     }
 
@@ -228,7 +230,7 @@ impl Act<'_, Pct> {
             return Err(self.locked(lock));
         }
         if from == CopyFrom::Snapshot {
-            self.check_snapshot_of(&config, source)?;
+            snapshot::check(&config, source)?;
         } else if !self.up_of(source)?.is_down() {
             return Err(failed(FailureClass::Transient, format!("container {source} is up and cannot be copied")));
         }

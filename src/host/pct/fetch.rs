@@ -56,7 +56,7 @@ impl Act<'_, Pct> {
     pub(super) fn set_firewall(&self) -> Taken {
         self.check_mark()?;
         let path = self.host.layout.firewall(self.intent().ctid);
-        let old = self.firewall_file(&path)?;
+        let old = firewall_file(&path)?;
         let new = old.with(self.firewall()?).map_err(|error| failed(FailureClass::Permanent, chain(&error)))?;
         if new != old {
             let directory = path.parent().unwrap_or(Path::new("/"));
@@ -69,19 +69,19 @@ impl Act<'_, Pct> {
     /// `FirewallSet`, if the file says what is wanted.
     pub(super) fn firewall_set(&self) -> Taken {
         let path = self.host.layout.firewall(self.intent().ctid);
-        if self.firewall_file(&path)?.says(self.firewall()?) {
+        if firewall_file(&path)?.says(self.firewall()?) {
             return Ok(Evidence::FirewallSet);
         }
         Err(drift(format!("{} says what the spec says", path.display()), "it does not"))
-    }
-
-    fn firewall_file(&self, path: &Path) -> Taken<FirewallFile> {
-        let text = durable::read(path, BYTES_MAX).map_err(at("read", path))?.unwrap_or_default();
-        Ok(FirewallFile::parse(&text))
     }
 
     fn firewall(&self) -> Taken<&Firewall> {
         let firewall = self.effect.spec.host_options.firewall.as_ref();
         firewall.ok_or_else(|| failed(FailureClass::Permanent, "the spec says nothing of a firewall"))
     }
+}
+
+fn firewall_file(path: &Path) -> Taken<FirewallFile> {
+    let text = durable::read(path, BYTES_MAX).map_err(at("read", path))?.unwrap_or_default();
+    Ok(FirewallFile::parse(&text))
 }

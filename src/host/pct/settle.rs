@@ -32,8 +32,8 @@ use crate::machine::{Evidence, StepResult};
 use crate::plan::{Action, HoldBy, Intent, Reason, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
 use crate::shim::JobResult;
 
-use super::Pct;
 use super::define::{AtPlace, partial};
+use super::{Pct, snapshot};
 
 /// What a worker of this intent is told by; see [`crate::shim::Inquiry::tasks`].
 pub(super) fn tasks(intent: &Intent) -> Vec<String> {
@@ -114,7 +114,7 @@ impl Act<'_, Pct> {
             Action::Hold { init: _, by: by @ HoldBy::Snapshot } => {
                 self.probe_snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by })
             }
-            Action::TakeSnapshot => self.probe_snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| self.snapshot_taken()),
+            Action::TakeSnapshot => self.probe_snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| snapshot::taken()),
             Action::SetFirewall => or_absent(self.firewall_set()),
             Action::Stop { .. } => done_if(self.up()?.is_down(), Evidence::Stopped),
             Action::Release => self.probe_released(),

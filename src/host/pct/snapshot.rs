@@ -43,11 +43,6 @@ impl Act<'_, Pct> {
         }
     }
 
-    /// What `snapshot.take` leaves as evidence.
-    pub(super) fn snapshot_taken(&self) -> Evidence {
-        Evidence::Snapshot { name: SNAPSHOT_BEFORE_VOLUMES.to_owned() }
-    }
-
     /// Deletes the snapshot that the source was held by, if it was.
     pub(super) fn release(&self) -> Taken {
         self.check_mark()?;
@@ -136,14 +131,19 @@ impl Act<'_, Pct> {
         let lock = lock.map_or_else(|| "no lock".to_owned(), |lock| format!("lock: {lock}"));
         Box::new(StepResult::Partial { leftover: format!("snapshot {name} is half done ({lock})") })
     }
+}
 
-    /// A clone source that is to go on running is copied from this.
-    pub(super) fn check_snapshot_of(&self, config: &Config, source: Ctid) -> Taken<()> {
-        if found(config, SNAPSHOT_FOR_CLONES) == Found::Whole {
-            return Ok(());
-        }
-        Err(failed(FailureClass::Transient, format!("container {source} has no snapshot {SNAPSHOT_FOR_CLONES} to be copied from")))
+/// A clone source that is to go on running is copied from its snapshot.
+pub(super) fn check(config: &Config, source: Ctid) -> Taken<()> {
+    if found(config, SNAPSHOT_FOR_CLONES) == Found::Whole {
+        return Ok(());
     }
+    Err(failed(FailureClass::Transient, format!("container {source} has no snapshot {SNAPSHOT_FOR_CLONES} to be copied from")))
+}
+
+/// What `snapshot.take` leaves as evidence.
+pub(super) fn taken() -> Evidence {
+    Evidence::Snapshot { name: SNAPSHOT_BEFORE_VOLUMES.to_owned() }
 }
 
 /// Where a snapshot is, by the configuration.

@@ -223,8 +223,8 @@ fn kept(key: &str, wanted: &str, found: Option<&str>) -> String {
     let drawn = found.and_then(parsed).and_then(|found| found.get("hwaddr").map(str::to_owned));
     match (parsed(wanted), drawn) {
         (Some(mut wanted), Some(drawn)) if wanted.get("hwaddr").is_none() => {
-            // What was read can be written.
-            if wanted.set("hwaddr", &drawn).is_ok() { wanted.to_string() } else { wanted.to_string() }
+            wanted.set("hwaddr", &drawn).expect("what was read from a property string can be written into one");
+            wanted.to_string()
         }
         (Some(_) | None, _) => wanted.to_owned(),
     }
