@@ -175,7 +175,7 @@ impl Host for Lxc {
         if let Some(journal) = journal {
             let sentinel = self.layout.sentinel(journal);
             let there = std::fs::symlink_metadata(&sentinel).is_ok_and(|meta| meta.is_file() && meta.dev() == directory.dev());
-            if !there {
+            if !there && !phoenix_journal::sabotaged("unmounted_hosts_look_empty") {
                 return Err(HostError::NotOurs {
                     what: format!("{} is not there", sentinel.display()),
                     remedy: "mount the file system that holds the containers, or name their directory with --lxc-path".to_owned(),

@@ -2,6 +2,8 @@
 //!
 //! Apart from the tests so that they read as facts. Containers are removed when the world is dropped, also by a panic.
 
+#![allow(dead_code, reason = "each test binary uses the part it needs")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +28,7 @@ pub(crate) struct World {
     // In the order they are dropped: what runs first, the directories last.
     pub(crate) node: Installed,
     hands: Hands,
-    #[expect(dead_code, reason = "it lasts as long as the world")]
-    runtime: tempfile::TempDir,
+    pub(crate) runtime: tempfile::TempDir,
     directory: tempfile::TempDir,
 }
 
@@ -38,6 +39,8 @@ impl World {
     /// A world, or `None` with the reason printed where there is none to be had.
     pub(crate) fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/lxc-start").exists() || !Path::new("/bin/busybox").exists() {
+            let required = std::env::var_os("PHOENIX_TEST_LXC").is_some_and(|value| value == "require");
+            assert!(!required, "LXC is required here: needs root, lxc and a static busybox");
             eprintln!("skipped: needs root, lxc and a static busybox");
             return None;
         }
@@ -157,7 +160,7 @@ pub(crate) fn partial(result: StepResult) -> String {
     }
 }
 
-fn options(root: &Path, directory: &Path, runtime: &Path) -> PctOptions {
+pub(crate) fn options(root: &Path, directory: &Path, runtime: &Path) -> PctOptions {
     let mut options = PctOptions::new(directory.join("state"));
     options.root = root.to_owned();
     options.runtime = Some(runtime.to_owned());

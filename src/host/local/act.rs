@@ -4,7 +4,6 @@
 //! and the words of failures. Not here: which function takes which action, which is the backend's to say.
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use phoenix_journal::{Digest, Epoch, Seq};
 use crate::ids::{Moment, Step, StepId};
 use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Effect, Intent, Mark};
-use crate::shim::{self, Ending, IntentRef, Job, JobResult, PrepareError, Prepared, ResultPlace, Secret, Task};
+use crate::shim::{self, Ending, IntentRef, Job, JobResult, Lock, PrepareError, Prepared, ResultPlace, Secret, Task};
 
 use super::{Backend, Local};
 
@@ -32,7 +31,7 @@ pub(in crate::host) struct Act<'a, B> {
     pub(in crate::host) host: &'a B,
     pub(in crate::host) local: &'a Local,
     pub(in crate::host) effect: &'a Effect,
-    pub(in crate::host) locks: &'a [File],
+    pub(in crate::host) locks: &'a [Lock],
     pub(in crate::host) epoch: Epoch,
     pub(in crate::host) intent_ref: IntentRef,
     output: std::cell::RefCell<Option<Output>>,
@@ -46,7 +45,7 @@ impl<'a, B: Backend> Act<'a, B> {
         seq: Seq,
         epoch: Epoch,
         effect: &'a Effect,
-        locks: &'a [File],
+        locks: &'a [Lock],
         prepared: Option<Prepared>,
     ) -> Self {
         let intent_ref = intent_ref(seq, epoch, &effect.intent);
@@ -182,7 +181,7 @@ pub(in crate::host) fn judge_mark(ours: &Mark, found: Option<&Mark>) -> Taken<()
             Err(failed(FailureClass::MarkMissing, format!("the container bears the mark of container {}", found.ctid)))
         }
         Some(found) if !ours.owns(found) => Err(Box::new(StepResult::Foreign { owner: owner(found) })),
-        Some(found) if found.epoch > ours.epoch => {
+        Some(found) if found.epoch > ours.epoch && !phoenix_journal::sabotaged("later_epochs_are_not_noticed") => {
             let message = format!("the mark was written in epoch {}, which this journal ({}) has not reached", found.epoch, ours.epoch);
             Err(failed(FailureClass::JournalOlder, message))
         }
