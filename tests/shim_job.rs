@@ -28,6 +28,7 @@ fn ask(place: &Place, seq: u64, job_token: phoenix::ids::Token, deadline: &Momen
         runtime: &place.runtime,
         locks: &locks,
         clock: &place.clock,
+        tasks: &[],
     };
     let settlement = recover(&inquiry, &|waiting| seen.lock().expect("one thread").push(waiting.clone())).expect("recovers");
     (settlement, seen.into_inner().expect("one thread"))

@@ -15,6 +15,7 @@ pub(super) mod proc;
 mod ready;
 mod script;
 pub(super) mod settle;
+pub(super) mod template;
 pub(super) mod traces;
 pub(super) mod vet;
 mod volume;
@@ -60,6 +61,9 @@ pub(super) trait Backend: Sized {
 
     /// Carries the effect out.
     fn take(act: &Act<'_, Self>) -> Taken;
+
+    /// What a worker of this intent is told by, if it leaves the shim's session; see [`shim::Inquiry::tasks`].
+    fn tasks(&self, intent: &Intent) -> Vec<String>;
 
     /// The verdict on a step in doubt, with what its child left. Changes nothing.
     fn probe(act: &Act<'_, Self>, result: Option<&JobResult>) -> Taken;

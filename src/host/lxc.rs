@@ -17,7 +17,7 @@ mod mount_entry;
 mod observe;
 mod removal;
 mod settle;
-mod template;
+
 mod volume;
 mod wanted;
 
@@ -94,7 +94,7 @@ pub struct Lxc {
     layout: layout::Layout,
     programs: Programs,
     controllers: cgroup::Controllers,
-    templates: template::Digests,
+    templates: local::template::Digests,
 }
 
 /// The programs that are run, each absolute.
@@ -128,7 +128,7 @@ impl Lxc {
             layout: layout::Layout::new(path),
             programs: found,
             controllers: cgroup::Controllers::of_this_host(),
-            templates: template::Digests::default(),
+            templates: local::template::Digests::default(),
         })
     }
 
@@ -296,6 +296,10 @@ impl Backend for Lxc {
             Action::Destroy => act.destroy(),
             Action::Repair { leftover: _ } => act.repair(),
         }
+    }
+
+    fn tasks(&self, _intent: &Intent) -> Vec<String> {
+        Vec::new()
     }
 
     fn probe(act: &Act<'_, Self>, result: Option<&JobResult>) -> Taken {

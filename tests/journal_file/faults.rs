@@ -123,5 +123,9 @@ fn check_error(error: &JournalError, fault: Fault, what: &str) {
 
 #[expect(clippy::print_stdout, reason = "counts are published from the test's output")]
 fn tell(fault: Fault, count: u64, stopped: usize) {
-    println!("{fault:?}: {count} calls, each made to fail; {stopped} of these runs stopped");
+    let fault = match fault {
+        Fault::Broken => "eio",
+        Fault::Full => "enospc",
+    };
+    println!("journal: failing_calls fault={fault} calls={count} stopped={stopped}");
 }

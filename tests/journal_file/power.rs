@@ -129,5 +129,5 @@ impl Tape {
 
 #[expect(clippy::print_stdout, reason = "counts are published from the test's output")]
 fn tell(images: usize) {
-    println!("{images} power cuts");
+    println!("journal: power_cuts images={images}");
 }

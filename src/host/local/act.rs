@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use phoenix_journal::{Digest, Epoch, Seq};
 
-use crate::ids::{Moment, StepId};
+use crate::ids::{Moment, Step, StepId};
 use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Effect, Intent, Mark};
 use crate::shim::{self, Ending, IntentRef, Job, JobResult, Lock, PrepareError, Prepared, ResultPlace, Secret, Task};
@@ -20,7 +20,7 @@ use super::{Backend, Local};
 /// What a step comes to: evidence, or the result that ends it early.
 pub(in crate::host) type Taken<T = Evidence> = Result<T, Box<StepResult>>;
 
-/// How long a script and what it started get between `SIGTERM` and `SIGKILL`.
+/// How long what runs inside gets between `SIGTERM` and `SIGKILL`.
 const SCRIPT_GRACE: Duration = Duration::from_secs(5);
 /// The most bytes of a child's output repeated in a failure.
 const TAIL_BYTES_MAX: usize = 2048;
@@ -167,7 +167,9 @@ pub(in crate::host) fn place(local: &Local, intent: &Intent) -> ResultPlace {
 
 /// How long the processes of a step get between `SIGTERM` and `SIGKILL`.
 pub(in crate::host) fn grace(local: &Local, intent: &Intent) -> Duration {
-    if intent.step.step.is_script() && !intent.step.repair { SCRIPT_GRACE } else { local.grace }
+    let step = &intent.step.step;
+    let inside = step.is_script() || matches!(step, Step::HealthCheck(_) | Step::RunReady);
+    if inside && !intent.step.repair { SCRIPT_GRACE } else { local.grace }
 }
 
 /// What a mark that was found means for an effect that bears `ours`.

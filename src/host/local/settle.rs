@@ -19,6 +19,7 @@ pub(in crate::host) fn settle<B: Backend>(host: &B, doubt: &Doubt, watch: &dyn W
     let intent_ref = act::intent_ref(doubt.seq, doubt.epoch, intent);
     let locks: Vec<LockName> = doubt.effect.locks().into_iter().map(|ctid| local.lock_name(ctid)).collect();
     let place = act::place(local, intent);
+    let tasks = host.tasks(intent);
     let inquiry = Inquiry {
         intent: &intent_ref,
         token: intent.token,
@@ -28,6 +29,7 @@ pub(in crate::host) fn settle<B: Backend>(host: &B, doubt: &Doubt, watch: &dyn W
         runtime: &local.runtime,
         locks: &locks,
         clock: &local.clock,
+        tasks: &tasks,
     };
     let settlement = match recover(&inquiry, &|in_flight| watch.waiting(waited_for(local, in_flight))) {
         Ok(settlement) => settlement,
