@@ -13,6 +13,7 @@ mod decide;
 mod dice;
 pub mod limits;
 mod reconcile;
+mod shares;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,6 +28,8 @@ use crate::plan::{Doubt, Effect, Intent, Observation, Seen};
 pub(crate) use decide::action;
 pub use dice::Dice;
 pub use reconcile::{Finding, reconcile};
+use shares::Shares;
+pub use shares::{COPIES_PER_SOURCE, CREATES_PER_STORAGE, FETCHES_PER_TEMPLATE, Share};
 
 /// What the engine learns.
 #[derive(Debug)]
@@ -164,6 +167,8 @@ pub struct Engine {
     /// Containers to be looked at, and those that have work but no place among the jobs.
     agenda: BTreeSet<Ctid>,
     queue: BTreeSet<Ctid>,
+    /// Who uses what only so many may use, and who waits for that.
+    shares: Shares,
     in_flight: usize,
     /// Records asked for and waits begun, not yet answered.
     pending: usize,
@@ -255,7 +260,14 @@ impl Engine {
             })
             .collect();
         let agenda = slots.keys().copied().collect();
-        Self { orders, slots, dependents, agenda, queue: BTreeSet::new(), in_flight: 0, pending: 0, interrupted: false }
+        let mut shares = Shares::default();
+        for (&ctid, life) in slots.iter().filter_map(|(ctid, slot)| Some((ctid, slot.life.as_ref().ok()?))) {
+            if let Some((_, _, intent)) = life.open() {
+                // Its child may still be at work.
+                shares.engage(ctid, Share::of(&intent.action, life));
+            }
+        }
+        Self { orders, slots, dependents, agenda, queue: BTreeSet::new(), shares, in_flight: 0, pending: 0, interrupted: false }
     }
 
     /// Takes in an event and puts what follows from it into `out`.
@@ -276,7 +288,8 @@ impl Engine {
 
     /// How the run ended; `None` while something is under way.
     pub fn end(&self) -> Option<RunEnd> {
-        let under_way = self.in_flight > 0 || self.pending > 0 || !self.agenda.is_empty() || (!self.queue.is_empty() && !self.interrupted);
+        let waits = !self.queue.is_empty() || self.shares.is_waited_for();
+        let under_way = self.in_flight > 0 || self.pending > 0 || !self.agenda.is_empty() || (waits && !self.interrupted);
         if under_way {
             return None;
         }
@@ -327,6 +340,10 @@ impl Engine {
             while self.in_flight < self.orders.jobs
                 && let Some(ctid) = self.queue.pop_first()
             {
+                self.agenda.insert(ctid);
+                self.look(now, out);
+            }
+            while let Some(ctid) = self.shares.invite() {
                 self.agenda.insert(ctid);
                 self.look(now, out);
             }

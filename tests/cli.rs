@@ -51,6 +51,16 @@ fn a_failing_script_is_told_with_what_it_wrote_and_what_to_do() {
 }
 
 #[test]
+fn resume_leaves_a_failed_script_alone_and_up_tries_it_again() {
+    let stage = Stage::with_fleet();
+    stage.env("PHOENIX_SIM_FAULTS", "102 feature.apply[base] exit 1").run(&["up", "fleet.json", "-j1"]).ended(1);
+    let told = stage.run(&["history", "102"]).out;
+    stage.run(&["resume"]).ended(1);
+    assert_eq!(stage.run(&["history", "102"]).out, told, "nothing was begun");
+    stage.run(&["up", "fleet.json"]).well();
+}
+
+#[test]
 fn a_container_removed_by_hand_is_quarantined_until_somebody_decides() {
     let stage = Stage::with_fleet();
     stage.run(&["up", "fleet.json", "-j1"]).well();
@@ -100,6 +110,17 @@ fn down_lists_asks_and_destroys() {
     shows!("status_down", stage.run(&["status"]));
     stage.run(&["down", "--all", "--yes", "-j1"]).well();
     shows!("up_after_down", stage.run(&["up", "fleet.json", "-j1"]));
+}
+
+#[test]
+fn a_down_that_failed_is_not_resumed_once_an_up_has_followed() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.env("PHOENIX_SIM_FAULTS", "102 down.destroy permanent").run(&["down", "102", "--yes"]).ended(1);
+    stage.run(&["up", "fleet.json"]).well();
+    let before = stage.run(&["journal", "export"]).out;
+    stage.run(&["resume"]).well();
+    assert_eq!(stage.run(&["journal", "export"]).out, before, "nothing is left to do");
 }
 
 #[test]

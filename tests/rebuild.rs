@@ -5,7 +5,7 @@ mod fleets;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleets::{ctid, mounted, script, spec, trio, wanted, with_application};
+use fleets::{ctid, mounted, proxmox_trio, script, spec, trio, wanted, with_application};
 use phoenix::driver::rebuild::{Found, Proof, RebuildError};
 use phoenix::driver::{Observer, Progress, Silent};
 use phoenix::host::sim::{Before, Fingerprint, ScriptEnd, Survivors, Tamper, World, WorldOptions};
@@ -99,6 +99,19 @@ fn a_healthy_fleet_is_taken_over_and_nothing_on_the_host_changes() {
 }
 
 #[test]
+fn a_healthy_fleet_on_proxmox_is_taken_over_as_well() {
+    let mut stage = done(proxmox_trio());
+    let before = stage.world.fingerprint();
+    let found = stage.rebuild().expect("a rebuild");
+    assert!(found.values().all(|found| !found.is_set_aside() && found.state >= State::Featured), "{found:#?}");
+    let mut steps = Steps::default();
+    stage.up(None, &mut steps).expect("a run");
+    assert_eq!(stage.world.fingerprint(), before);
+    let asking = ["run.start", "run.ready", "health.check"];
+    assert!(steps.0.iter().all(|step| asking.contains(step)), "{:?}", steps.0);
+}
+
+#[test]
 fn the_new_journal_is_above_every_epoch_that_was_seen() {
     let mut stage = done(trio());
     for _ in 0..3 {
@@ -127,9 +140,18 @@ fn notes_are_enough_where_the_results_went_with_the_journal() {
 
 #[test]
 fn every_state_of_a_bring_up_is_taken_over() {
-    let whole = done(trio());
+    check_every_state(trio);
+}
+
+#[test]
+fn every_state_of_a_bring_up_on_proxmox_is_taken_over_and_its_snapshots_are_released() {
+    check_every_state(proxmox_trio);
+}
+
+fn check_every_state(specs: fn() -> Vec<Spec>) {
+    let whole = done(specs());
     let wanted = whole.world.fingerprint();
-    let points = match stage(trio(), 3).up(None, &mut Silent).expect("a run") {
+    let points = match stage(specs(), 3).up(None, &mut Silent).expect("a run") {
         Ended::Run { points, .. } => points,
         Ended::Crashed => panic!("nobody asked for a crash"),
     };
@@ -137,7 +159,7 @@ fn every_state_of_a_bring_up_is_taken_over() {
     for point in 0..points {
         for kind in CRASHES {
             tried += 1;
-            came_up += u32::from(comes_up(Crash { point, kind }, &wanted));
+            came_up += u32::from(comes_up(specs(), Crash { point, kind }, &wanted));
         }
     }
     assert!(came_up * 10 > tried * 7, "{came_up} of {tried}: more than what was cut while it was created or copied");
@@ -145,9 +167,9 @@ fn every_state_of_a_bring_up_is_taken_over() {
 
 /// Cuts the first bring-up, throws the journal away, rebuilds it and goes on; whether that brought the fleet up. It may not only
 /// where something half-made lies on an id, or a source is locked for a copy of which nobody knows any more.
-fn comes_up(crash: Crash, wanted: &Fingerprint) -> bool {
+fn comes_up(specs: Vec<Spec>, crash: Crash, wanted: &Fingerprint) -> bool {
     let what = format!("{crash:?}");
-    let mut stage = stage(trio(), 3);
+    let mut stage = stage(specs, 3);
     stage.up(Some(crash), &mut Silent).expect("a run");
     let found = rebuilt(&mut stage);
     let before = stage.world.fingerprint();

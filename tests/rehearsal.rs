@@ -8,17 +8,18 @@ mod invariants;
 
 use std::collections::BTreeSet;
 
-use fleets::{cloned, ctid, depending, mounted, spec, trio, wanted, with_application};
-use invariants::{history, invariant_nothing_is_damaged, invariants};
+use fleets::{cloned, ctid, depending, mounted, on_proxmox, proxmox_trio, spec, trio, wanted, with_application, with_snapshot};
+use invariants::{history, invariant_nothing_is_damaged, invariant_snapshots_are_released, invariants};
 use phoenix::driver::{Observer, Progress, Silent};
 use phoenix::engine::Stand;
-use phoenix::host::sim::{Behaviour, Faults, Rates, Sabotage, Survivors, Tamper, World, WorldOptions};
+use phoenix::host::sim::{Behaviour, Fault, Faults, Rates, Sabotage, Survivors, Tamper, What, When, Where, World, WorldOptions};
 use phoenix::ids::{State, StepId};
+use phoenix::journal::Account;
 use phoenix::machine::{Fact, RunCommand, RunEnd};
 use phoenix::manifest::Spec;
 use phoenix::plan::Doubt;
 use phoenix::rehearse::{Budget, Crash, CrashKind, Ended, Findings, Guide, Nobody, Place, Point, Rehearsal, Script, Stage};
-use phoenix_journal::Append;
+use phoenix_journal::{Append, Body, Draft};
 use proptest::prelude::*;
 
 const JOBS: usize = 4;
@@ -108,6 +109,77 @@ fn every_single_crash_converges_every_place_is_hit_and_every_verdict_seen() {
     assert_eq!(seen, BTreeSet::from(["absent", "done", "failed", "interrupted", "partial"]));
 }
 
+/// The source is held by a snapshot and goes on running; templates are fetched, the firewall is set, snapshots are taken.
+#[test]
+fn every_single_crash_on_proxmox_converges_and_every_place_is_hit() {
+    let rehearsal = rehearsal(proxmox_trio(), 3);
+    let findings = perform(&rehearsal, Budget::singles(u64::MAX));
+    assert_eq!(Some(findings.singles.tried), findings.singles.possible);
+    assert_eq!(findings.coverage.missing(), Vec::<String>::new());
+    let cut: BTreeSet<String> = findings.coverage.steps().map(|(ctid, step, _)| format!("{ctid} {step}")).collect();
+    assert!(cut.is_superset(&steps_of(proxmox_trio(), 3)), "steps without a crash: {:?}", steps_of(proxmox_trio(), 3).difference(&cut));
+    for step in ["100 template.fetch", "102 firewall.set", "101 snapshot.take", "100 clone.hold", "100 clone.release"] {
+        assert!(cut.contains(step), "{step} was never cut: {cut:?}");
+    }
+    let verdicts = |step: &str| {
+        let of = findings.coverage.verdicts().iter().find(|(id, _)| id.to_string() == step).map(|(_, seen)| seen.clone());
+        of.unwrap_or_default()
+    };
+    for step in ["snapshot.take", "clone.hold", "clone.release"] {
+        assert!(verdicts(step).is_superset(&BTreeSet::from(["absent", "done", "partial"])), "{step}: {:?}", verdicts(step));
+    }
+}
+
+#[test]
+fn sampled_pairs_and_longer_schedules_on_proxmox_converge_and_cut_the_repairs() {
+    let mut source = on_proxmox(spec(100));
+    source.features.clear();
+    source.health.clear();
+    let mut clone = with_snapshot(on_proxmox(cloned(mounted(spec(101), "media"), 100)));
+    clone.features.clear();
+    clone.health.clear();
+    let rehearsal = rehearsal(vec![source, clone], 5);
+    let findings = perform(&rehearsal, Budget::of(2500));
+    assert!(findings.pairs.tried > 0);
+    let steps: BTreeSet<String> = findings.coverage.steps().map(|(_, step, _)| step.to_string()).collect();
+    for repair in ["snapshot.take.repair", "clone.hold.repair", "clone.release.repair"] {
+        assert!(steps.contains(repair), "{repair} was never cut: {steps:?}");
+    }
+    let longer = rehearsal.perform(Budget::longer(300), threads(), &Nobody).expect("a rehearsal");
+    check_none_diverge(&rehearsal, &longer);
+}
+
+/// Its init dies while it is held, between two of its copies: it is let go, goes up again, and is held once more.
+#[test]
+fn a_live_source_whose_init_dies_is_let_go_and_held_again() {
+    let specs = || vec![on_proxmox(spec(100)), on_proxmox(cloned(spec(101), 100)), on_proxmox(cloned(spec(102), 100))];
+    let what = What::Tamper(Tamper::Stop(ctid(100)));
+    let fault = Fault { ctid: Some(ctid(101)), step: Where::Base("define.clone"), attempt: Some(1), when: When::Piece(3), what };
+    let faults = Faults { planned: vec![fault], ..Faults::default() };
+    let options = WorldOptions { faults, ..WorldOptions::seeded(1) };
+    let mut stage = Stage::new(World::new(options), "fleet".parse().expect("a name"), wanted(specs()), JOBS, 1).expect("a stage");
+    let up = |stage: &mut Stage| ended(&stage.up(None, &mut Silent).expect("a run"));
+    assert_eq!(up(&mut stage), RunEnd::Done, "{:#?}", history(&stage));
+    assert_eq!(up(&mut stage), RunEnd::Done, "the next run finds the source down, and brings it up: {:#?}", history(&stage));
+    invariants(&stage);
+    invariant_snapshots_are_released(&stage);
+    let running = |stage: &Stage| stage.world.fingerprint().containers.values().all(|container| container.up);
+    assert!(running(&stage), "{:#?}", history(&stage));
+}
+
+/// While it is copied a source answers as ever: it is never stopped, and what depends on it need not wait for its copies.
+#[test]
+fn a_live_source_is_started_once_and_its_dependents_do_not_wait_for_its_copies() {
+    let specs = vec![on_proxmox(spec(100)), on_proxmox(cloned(spec(101), 100)), on_proxmox(depending(spec(102), 100))];
+    let mut stage = stage(specs, 1);
+    assert_eq!(ended(&stage.up(None, &mut Silent).expect("a run")), RunEnd::Done);
+    invariants(&stage);
+    invariant_snapshots_are_released(&stage);
+    let of_source = |text: &str| history(&stage).iter().filter(|line| line.contains("container 100") && line.contains(text)).count();
+    assert_eq!(of_source("outcome run.start done"), 1, "{:#?}", history(&stage));
+    assert_eq!(of_source("outcome clone.hold done -> done"), 1, "{:#?}", history(&stage));
+}
+
 #[test]
 fn every_pair_of_crashes_converges_and_every_place_of_every_repair_is_hit() {
     let mut small = mounted(spec(100), "media");
@@ -156,6 +228,21 @@ fn a_wreck_is_what_the_crash_itself_leaves() {
         let (mut one, mut other) = (wreck, cut);
         assert_eq!(one.resume(None, &mut Silent).expect("a run"), other.resume(None, &mut Silent).expect("a run"), "{crash}");
         assert_eq!(one.journal.replay(None).expect("a journal"), other.journal.replay(None).expect("a journal"), "{crash}");
+    }
+}
+
+/// A wreck remembers what its journal was folded into: that has to be what the journal says if it is read from the beginning.
+#[test]
+fn what_a_wreck_remembers_is_what_its_journal_says() {
+    let mut firsts = Wrecks::default();
+    stage(trio(), 3).run(RunCommand::Up, &mut firsts, &mut Silent).expect("a run");
+    for (first, mut wreck) in firsts.0.into_iter().step_by(97) {
+        let mut seconds = Wrecks::default();
+        wreck.run(RunCommand::Resume, &mut seconds, &mut Silent).expect("a run");
+        for (second, wreck) in seconds.0.into_iter().step_by(13).chain([(first, wreck)]) {
+            let read = Account::of(wreck.journal.replay(None).expect("a journal"));
+            assert_eq!(format!("{:?}", wreck.account().expect("an account")), format!("{read:?}"), "{first} {second}");
+        }
     }
 }
 
@@ -220,7 +307,7 @@ impl Observer for Taken {
 
 #[test]
 fn down_takes_everything_off_whatever_cuts_it() {
-    let mut base = stage(trio(), 7);
+    let mut base = stage(proxmox_trio(), 7);
     base.up(None, &mut Silent).expect("a run");
     let mut whole = base.clone();
     let points = match whole.down(None, &mut Silent).expect("a run") {
@@ -252,6 +339,31 @@ fn a_fleet_taken_down_comes_up_again_as_a_new_incarnation() {
 }
 
 #[test]
+fn a_container_whose_account_cannot_be_read_holds_up_no_other() {
+    let mut stage = stage(vec![spec(100), spec(101)], 1);
+    let cut = stage.up(Some(Crash { point: 20, kind: CrashKind::Host }), &mut Silent).expect("a run");
+    assert_eq!(cut, Ended::Crashed, "neither is where it is to be");
+    let last = stage.journal.replay(None).expect("a journal").into_iter().rfind(|entry| entry.stream.stream == "100").expect("an entry");
+    let draft = Draft {
+        stream: last.stream.clone(),
+        life: last.life.clone(),
+        generation: last.generation,
+        run: last.run.clone(),
+        body: Body::Note { topic: "standing".to_owned() },
+        state: last.state.clone(),
+        standing: last.standing.clone(),
+        payload: "{\"schema\":99}".to_owned(),
+        at_ms: 0,
+        blobs: Vec::new(),
+    };
+    stage.journal.begin(vec![draft]).expect("no rule speaks of payloads");
+    let Ended::Run { end, stands, .. } = stage.up(None, &mut Silent).expect("a run") else { panic!("cut") };
+    assert_eq!(end, RunEnd::Failed);
+    assert!(matches!(stands[&ctid(100)], Stand::Undecodable(_)), "{stands:#?}");
+    assert_eq!(stands[&ctid(101)], Stand::There);
+}
+
+#[test]
 fn a_strangers_container_is_not_touched() {
     let mut stage = stage(vec![spec(100), depending(spec(101), 100)], 11);
     stage.world.tamper(&Tamper::Stranger(ctid(100)));
@@ -264,10 +376,10 @@ fn a_strangers_container_is_not_touched() {
 
 /// A fleet of one to four containers: each may clone or depend on an earlier one, and may share a volume.
 fn fleets() -> impl Strategy<Value = Vec<Spec>> {
-    let one = (any::<bool>(), 0_u8..3, any::<bool>(), any::<prop::sample::Index>());
+    let one = (any::<bool>(), 0_u8..3, any::<bool>(), any::<bool>(), any::<prop::sample::Index>());
     prop::collection::vec(one, 1..5).prop_map(|choices| {
         let mut specs: Vec<Spec> = Vec::new();
-        for (number, (volume, link, application, index)) in (100_u32..).zip(choices) {
+        for (number, (volume, link, application, proxmox, index)) in (100_u32..).zip(choices) {
             let mut new = spec(number);
             let is_source = |specs: &[Spec], at: usize| specs[at].mounts.is_empty();
             if !specs.is_empty() {
@@ -283,6 +395,9 @@ fn fleets() -> impl Strategy<Value = Vec<Spec>> {
             }
             if application {
                 new = with_application(new);
+            }
+            if proxmox {
+                new = with_snapshot(on_proxmox(new));
             }
             specs.push(new);
         }
@@ -319,7 +434,7 @@ proptest! {
 
 #[test]
 fn a_step_of_every_kind_is_taken_in_these_fleets() {
-    let mut stage = stage(trio(), 1);
+    let mut stage = stage(proxmox_trio(), 1);
     let mut seen = Steps::default();
     stage.up(None, &mut seen).expect("a run");
     stage.down(None, &mut seen).expect("a run");
@@ -328,7 +443,10 @@ fn a_step_of_every_kind_is_taken_in_these_fleets() {
 }
 
 /// Every step but `volume.detach`, which nothing asks for yet.
-const ALL_STEPS: [&str; 19] = [
+const ALL_STEPS: [&str; 22] = [
+    "template.fetch",
+    "firewall.set",
+    "snapshot.take",
     "define.create",
     "define.clone",
     "define.mark",

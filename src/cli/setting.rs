@@ -12,6 +12,7 @@ use tracing::{debug, info};
 
 use crate::driver::Site;
 use crate::host::lxc::{LXC_PATH, Lxc, LxcOptions};
+use crate::host::pct::{Pct, PctOptions};
 use crate::host::sim::{Flow, Sim, WorldOptions};
 use crate::host::{Host, HostError};
 use crate::ids::HostKind;
@@ -115,10 +116,7 @@ impl Setting {
         match self.kind()? {
             HostKind::Sim => Ok(Arc::new(self.sim()?)),
             HostKind::Lxc => Ok(Arc::new(self.lxc()?)),
-            HostKind::Pct => Err(unusable(
-                "this version has no backend for Proxmox VE yet",
-                "use --host lxc for containers outside of Proxmox's own, or --host sim to try things out",
-            )),
+            HostKind::Pct => Ok(Arc::new(self.pct()?)),
         }
     }
 
@@ -135,6 +133,13 @@ impl Setting {
         options.path = self.lxc_path()?;
         options.protected = self.journal.parent().map(Path::to_owned).into_iter().collect();
         Ok(Lxc::new(options)?)
+    }
+
+    fn pct(&self) -> Result<Pct, CliError> {
+        let mut options = PctOptions::new(beside(&self.journal, ".d"));
+        options.root = pve_root();
+        options.protected = self.journal.parent().map(Path::to_owned).into_iter().collect();
+        Ok(Pct::new(options)?)
     }
 
     fn lxc_path(&self) -> Result<PathBuf, CliError> {

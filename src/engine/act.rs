@@ -29,6 +29,7 @@ impl Engine {
     /// A lock that is held is waited for; the intent was not recorded, so nothing is in doubt.
     pub(super) fn busy(&mut self, ctid: Ctid, wait: Wait, now: &Now, out: &mut Outbox) {
         self.in_flight -= 1;
+        self.shares.disengage(ctid);
         self.hold_off(ctid, wait, now, out);
     }
 
@@ -110,7 +111,10 @@ impl Engine {
         let slot = self.slot(ctid);
         slot.copies_live = None;
         replace_life(&mut slot.life, |life| life.learn(fact));
-        if let Some(wait) = slot.pause.take() {
+        let pause = slot.pause.take();
+        // One that waits for a lock says so while it does, and goes on by itself.
+        let stops = stops && pause.is_none();
+        if let Some(wait) = pause {
             self.pause(ctid, now.moment.after(wait), out);
         } else {
             slot.phase = Phase::Idle;
@@ -149,6 +153,7 @@ impl Engine {
     /// Has the outcome of the open intent recorded.
     fn conclude(&mut self, ctid: Ctid, report: Report, recovered: bool, now: &Now, out: &mut Outbox) {
         let run = self.orders.run;
+        self.shares.disengage(ctid);
         let slot = self.slot(ctid);
         slot.phase = Phase::Recording;
         let Ok(life) = &slot.life else { return };
@@ -234,8 +239,9 @@ fn judge_failure(life: &Life, step: &StepId, failure: &Failure) -> Judgement {
     let exhausted = failures >= limits::failures_max(step, &failure.class, &life.spec);
     match &failure.class {
         FailureClass::Drift { claim, found } => Judgement::quarantined(QuarantineReason::Drift, format!("claim: {claim}; found: {found}")),
-        FailureClass::Wait(Wait { kind: WaitKind::Lock, .. }) if waits < limits::LOCK_WAITS_MAX => {
-            Judgement { pause: Some(limits::backoff(waits)), ..Judgement::goes_on() }
+        FailureClass::Wait(wait @ Wait { kind: WaitKind::Lock, .. }) if waits < limits::LOCK_WAITS_MAX => {
+            // Said while it lasts, so that a status names who holds it.
+            Judgement { pause: Some(limits::backoff(waits)), ..Judgement::stops(Standing::Waiting(wait.clone())) }
         }
         FailureClass::Wait(wait) => Judgement::stops(Standing::Waiting(wait.clone())),
         FailureClass::MarkMissing => Judgement::quarantined(QuarantineReason::MarkMissing, failure.message.clone()),

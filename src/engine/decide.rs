@@ -9,7 +9,7 @@ use crate::manifest::Origin;
 use crate::plan::{Action, Doubt, Effect, HoldBy, Intent, Mark, Reason, StartPurpose};
 
 use super::reconcile::{Finding, reconcile};
-use super::{Engine, Goal, Outbox, Phase, Request, limits};
+use super::{Engine, Goal, Outbox, Phase, Request, Share, limits};
 
 /// What `decide` came to.
 enum Next {
@@ -44,6 +44,15 @@ impl Engine {
             self.queue.insert(ctid);
             return;
         }
+        if let Next::Take(_, action, _) = &next
+            && let Some(life) = self.life(ctid)
+        {
+            let shares = Share::of(action, life);
+            if let Some(full) = self.shares.full(ctid, &shares) {
+                self.shares.wait(ctid, full);
+                return;
+            }
+        }
         match next {
             Next::Take(step, action, reason) => self.take(ctid, step, action, reason, now, out),
             Next::Settle => self.settle(ctid, out),
@@ -68,6 +77,7 @@ impl Engine {
     /// Nothing more of it in this run: whoever waits for it, or for its copy, is told.
     pub(super) fn over(&mut self, ctid: Ctid) {
         self.slot(ctid).phase = Phase::Over;
+        self.shares.disengage(ctid);
         self.leave_source(ctid);
         self.wake_dependents(ctid);
     }
@@ -87,6 +97,9 @@ impl Engine {
 
     fn next(&mut self, ctid: Ctid) -> Next {
         let Some(life) = self.life(ctid) else { return Next::Over };
+        if phoenix_journal::sabotaged("one_bad_container_stops_all") && self.slots.values().any(|slot| slot.life.is_err()) {
+            return Next::Over;
+        }
         if life.open().is_some() {
             return Next::Settle;
         }
@@ -342,6 +355,8 @@ impl Engine {
         let (incarnation, generation, state) = (life.incarnation(), life.generation, life.state());
         let intent = Intent { run, ctid, incarnation, generation, state, step, attempt, reason, deadline, token, action };
         let effect = Effect { intent: intent.clone(), spec: life.spec.clone(), mark: self.mark(life) };
+        let shares = Share::of(&intent.action, life);
+        self.shares.engage(ctid, shares);
         self.slot(ctid).phase = Phase::Beginning(Box::new(intent));
         self.in_flight += 1;
         out.put(Request::Begin(Box::new(effect)));

@@ -159,7 +159,7 @@ impl Findings {
         let missing: Vec<String> = programs.iter().filter(|path| !path.is_file()).map(|path| path.display().to_string()).collect();
         if missing.is_empty() {
             let names: Vec<_> = programs.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
-            self.good(Topic::Programs, format!("{} are there", names.join(", ")));
+            self.good(Topic::Programs, format!("found {}", names.join(", ")));
         } else {
             self.bad(Topic::Programs, format!("missing: {}", missing.join(", ")), format!("install the package {package}"));
         }

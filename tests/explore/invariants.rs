@@ -26,6 +26,7 @@ pub(crate) fn of_situation(fleet: &Fleet, node: &Node, given: Budget) -> Result<
         invariant_crashes_alone_keep_nothing_from_its_end(node, *end, given)?;
         if *end == RunEnd::Done && !node.surprised {
             invariant_done_means_done(fleet, engine, node)?;
+            invariant_snapshots_are_released(node)?;
         }
     }
     Ok(())
@@ -36,6 +37,7 @@ pub(crate) fn of_beginning(node: &Node, engine: &Engine, effect: &Effect, begun:
     invariant_no_two_mutators(node, effect, begun)?;
     invariant_volumes_follow_finalization(engine, effect)?;
     invariant_dependents_wait(engine, effect)?;
+    invariant_a_held_source_takes_no_other_step(engine, effect)?;
     invariant_clones_copy_what_is_held(engine, effect)
 }
 
@@ -62,6 +64,17 @@ fn invariant_volumes_follow_finalization(engine: &Engine, effect: &Effect) -> Re
         return Ok(());
     }
     Err(Violation::new("invariant_volumes_follow_finalization", format!("{} of {ctid} begins without it", effect.intent.step)))
+}
+
+/// From the intent of `clone.hold` to the outcome of `clone.release` nothing else is done to a source.
+fn invariant_a_held_source_takes_no_other_step(engine: &Engine, effect: &Effect) -> Result<(), Violation> {
+    let ctid = effect.intent.ctid;
+    let held = engine.lives().any(|(of, life)| of == ctid && life.as_ref().is_ok_and(|life| life.held().is_some()));
+    if !held || matches!(effect.intent.step.step, Step::CloneHold | Step::CloneRelease) {
+        return Ok(());
+    }
+    let what = format!("{} of {ctid} begins while it is held", effect.intent.step);
+    Err(Violation::new("invariant_a_held_source_takes_no_other_step", what))
 }
 
 /// No container is started for good before everything it depends on is done.
@@ -101,6 +114,7 @@ fn invariant_host_is_unharmed(node: &Node) -> Result<(), Violation> {
         Harm::ForeignTouched(what) => ("invariant_foreign_untouched", what),
         Harm::StartUnexplained(what) => ("invariant_script_starts_are_explained", what),
         Harm::HeldSourceUp(what) => ("invariant_held_source_stays_down", what),
+        Harm::LiveSourceStopped(what) => ("invariant_a_live_source_keeps_running", what),
         Harm::AttachedWithoutMap(what) => ("invariant_volumes_follow_finalization", what),
     };
     Err(Violation::new(invariant, what.clone()))
@@ -164,6 +178,15 @@ fn invariant_crashes_alone_keep_nothing_from_its_end(node: &Node, end: RunEnd, g
     Err(Violation::new("invariant_crashes_alone_keep_nothing_from_its_end", format!("the run ended {end:?}")))
 }
 
+/// A run that ended well left no snapshot that a source was held by, whatever became of its clones.
+fn invariant_snapshots_are_released(node: &Node) -> Result<(), Violation> {
+    let left = node.host.places.iter().find(|(_, place)| place.guest.as_ref().is_some_and(|guest| guest.copy.is_some()));
+    match left {
+        None => Ok(()),
+        Some((ctid, _)) => Err(Violation::new("invariant_snapshots_are_released", format!("{ctid} still has its snapshot for clones"))),
+    }
+}
+
 /// A run that ended well left every container whole, ours, as its spec says, up, and with every script completed.
 fn invariant_done_means_done(fleet: &Fleet, engine: &Engine, node: &Node) -> Result<(), Violation> {
     for (ctid, life) in engine.lives() {
@@ -180,7 +203,7 @@ fn invariant_done_means_done(fleet: &Fleet, engine: &Engine, node: &Node) -> Res
         let scripts = spec.features.iter().map(|feature| Step::FeatureApply(feature.name.clone()));
         let scripts = scripts.chain(spec.application.iter().map(|_| Step::ApplicationRun)).collect::<Vec<_>>();
         let completed = scripts.iter().all(|step| place.scripts.get(step) == Some(&ScriptEnd::Succeeded));
-        if !whole || !completed || place.up.is_none() || place.held {
+        if !whole || !completed || place.up.is_none() || place.held.is_some() {
             return Err(Violation::new("invariant_done_means_done", format!("{ctid} counts as done, and is {place:#?}")));
         }
     }

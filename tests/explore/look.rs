@@ -10,11 +10,12 @@ use phoenix::ids::{Ctid, IdKind, IdMap, Incarnation, Step, Wall};
 use phoenix::machine::{Evidence, Failure, FailureClass, Prepared, StepResult};
 use phoenix::manifest::{Mount, Origin, Spec, Volume};
 use phoenix::plan::{
-    Action, Attachment, ConfigSeen, Effect, Init, Mark, MountSeen, Observation, Presence, Reason, SNAPSHOT_BEFORE_VOLUMES, Seen, Source,
+    Action, Attachment, ConfigSeen, Effect, HoldBy, Init, Mark, MountSeen, Observation, Presence, Reason, SNAPSHOT_BEFORE_VOLUMES, Seen,
+    Source,
 };
 use phoenix_journal::{Epoch, JournalId};
 
-use super::host::{Guest, Host, Place};
+use super::host::{Extent, Guest, Host, Place};
 use super::slips::Slip;
 
 impl Host {
@@ -40,7 +41,13 @@ impl Host {
             mounts: mounts.map(mount).collect::<BTreeMap<_, _>>(),
             autostart: guest.autostart,
         };
-        Some(Seen { presence, mark, init: self.init(spec.ctid), config: Some(config), copies_live: false })
+        Some(Seen {
+            presence,
+            mark,
+            init: self.init(spec.ctid),
+            config: Some(config),
+            copies_live: self.copies_live && guest.attached.is_empty() && !guest.half,
+        })
     }
 
     /// The verdict on a step in doubt: the result that its child left, else what a look says.
@@ -72,8 +79,9 @@ impl Host {
                 Some(guest) if !guest.half && !guest.marked && effect.intent.reason == Reason::Asked => StepResult::Absent,
                 Some(_) | None => self.not_ours(effect).unwrap_or(StepResult::Done(Evidence::Marked)),
             },
-            Action::FetchTemplate
-            | Action::SetFirewall
+            Action::FetchTemplate if self.fetched => StepResult::Done(Evidence::Fetched),
+            Action::FetchTemplate => StepResult::Absent,
+            Action::SetFirewall
             | Action::TakeSnapshot
             | Action::Hold { .. }
             | Action::Release
@@ -115,6 +123,11 @@ impl Host {
 
     fn look_repaired(&self, effect: &Effect, place: &Place) -> StepResult {
         match &place.guest {
+            Some(guest) if snapshot_of(effect).is_some() => {
+                let left = if snapshot_of(effect) == Some(Which::Point) { guest.point } else { guest.copy };
+                let repaired = if left == Some(Extent::Half) { StepResult::Absent } else { StepResult::Done(Evidence::Repaired) };
+                self.not_ours(effect).unwrap_or(repaired)
+            }
             None if self.source_is_locked(effect) => StepResult::Absent,
             None => StepResult::Done(Evidence::Repaired),
             Some(guest) if guest.half && is_own(guest, effect) => StepResult::Absent,
@@ -135,10 +148,16 @@ impl Host {
         let init = self.init(effect.intent.ctid);
         let lost = |wanted: &Init| init.as_ref() != Some(wanted);
         let holds = match &effect.intent.action {
-            Action::Hold { .. } => place.up.is_none() || self.slip == Some(Slip::HoldsInWordsOnly),
+            Action::Hold { by: HoldBy::Stop, .. } => place.up.is_none() || self.slip == Some(Slip::HoldsInWordsOnly),
+            Action::Hold { by: HoldBy::Snapshot, .. } | Action::Release if guest.copy == Some(Extent::Half) => return half(),
+            Action::TakeSnapshot if guest.point == Some(Extent::Half) => return half(),
+            Action::Hold { by: HoldBy::Snapshot, .. } => guest.copy.is_some(),
+            Action::TakeSnapshot => guest.point.is_some(),
+            Action::SetFirewall => guest.walled,
+            Action::Release if self.slip == Some(Slip::KeepsSnapshots) => true,
             Action::Stop { .. } => place.up.is_none(),
             Action::Start { .. } => place.up.is_some(),
-            Action::Release => guest.locked_for.is_none(),
+            Action::Release => guest.locked_for.is_none() && guest.copy.is_none(),
             Action::Configure => guest.configured,
             Action::ReadIdmap { init } | Action::AwaitReady { init } if lost(init) => return init_lost(),
             Action::ReadIdmap { .. } | Action::AwaitReady { .. } => true,
@@ -151,8 +170,6 @@ impl Host {
                 return StepResult::Interrupted;
             }
             Action::FetchTemplate
-            | Action::SetFirewall
-            | Action::TakeSnapshot
             | Action::RunScript { .. }
             | Action::AskHealth { .. }
             | Action::Create { .. }
@@ -215,6 +232,21 @@ fn prepared(volume: &Volume, idmap: &IdMap) -> Prepared {
 pub(crate) fn clone_source(effect: &Effect) -> Option<Ctid> {
     let Origin::Clone { source } = effect.spec.origin else { return None };
     (effect.intent.step.step == Step::DefineClone).then_some(source)
+}
+
+/// Which of its snapshots a step, or the repair of one, is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Point,
+    Copy,
+}
+
+pub(crate) fn snapshot_of(effect: &Effect) -> Option<Which> {
+    match effect.intent.step.step {
+        Step::SnapshotTake => Some(Which::Point),
+        Step::CloneHold | Step::CloneRelease => Some(Which::Copy),
+        _ => None,
+    }
 }
 
 pub(crate) fn failed(class: FailureClass, message: &str) -> StepResult {

@@ -17,7 +17,7 @@ mod same;
 mod search;
 mod slips;
 
-use fleets::{cloned, depending, mounted, spec, wanted};
+use fleets::{cloned, depending, mounted, on_proxmox, spec, wanted, with_snapshot};
 use host::Host;
 use node::{Budget, Fleet, Node};
 use phoenix::manifest::Spec;
@@ -28,6 +28,8 @@ use slips::Slip;
 struct Exploration {
     fleet: Fleet,
     budget: Budget,
+    /// Whether sources can be copied while they go on.
+    copies_live: bool,
     slip: Option<Slip>,
     /// Whether each situation is compared with what the product itself makes of it.
     compares: bool,
@@ -37,7 +39,7 @@ impl Model for Exploration {
     type State = Node;
 
     fn beginning(&self) -> Node {
-        let host = Host::new(self.fleet.wanted.keys().copied(), self.slip);
+        let host = Host::new(self.fleet.wanted.keys().copied(), self.copies_live, self.slip);
         Node::first(&self.fleet, host, self.budget).unwrap_or_else(|violation| panic!("{violation:?}"))
     }
 
@@ -60,7 +62,7 @@ impl Model for Exploration {
 }
 
 fn exploration(specs: Vec<Spec>, budget: Budget) -> Exploration {
-    Exploration { fleet: Fleet { wanted: wanted(specs.clone()), specs }, budget, slip: None, compares: false }
+    Exploration { fleet: Fleet { wanted: wanted(specs.clone()), specs }, budget, copies_live: false, slip: None, compares: false }
 }
 
 fn budget(failures: u32, crashes: u32, meddlers: u32, jobs: usize) -> Budget {
@@ -84,11 +86,23 @@ fn is_full() -> bool {
 }
 
 #[track_caller]
-#[expect(clippy::print_stdout, reason = "the numbers are what is published")]
 fn check(name: &str, specs: &[Spec], short: &[Budget], full: &[Budget]) {
+    check_on(false, name, specs, short, full);
+}
+
+/// On a host whose containers can be copied while they go on.
+#[track_caller]
+fn check_live(name: &str, specs: &[Spec], short: &[Budget], full: &[Budget]) {
+    check_on(true, name, specs, short, full);
+}
+
+#[track_caller]
+#[expect(clippy::print_stdout, reason = "the numbers are what is published")]
+fn check_on(copies_live: bool, name: &str, specs: &[Spec], short: &[Budget], full: &[Budget]) {
     for &budget in if is_full() { full } else { short } {
         let Budget { failures, crashes, meddlers, jobs } = budget;
-        let explored = explore(&exploration(specs.to_vec(), budget)).unwrap_or_else(|found| panic!("{name}: {found}"));
+        let exploration = Exploration { copies_live, ..exploration(specs.to_vec(), budget) };
+        let explored = explore(&exploration).unwrap_or_else(|found| panic!("{name}: {found}"));
         println!("explored: fleet={name} failures={failures} crashes={crashes} meddlers={meddlers} jobs={jobs} {explored}");
     }
 }
@@ -126,6 +140,24 @@ fn a_container_and_two_clones() {
 #[test]
 fn a_container_its_clone_and_one_that_waits() {
     check("trio", &trio(), &[budget(0, 1, 0, 2)], &[budget(1, 0, 0, 3), budget(0, 1, 0, 3)]);
+}
+
+#[test]
+fn a_container_with_everything_that_only_proxmox_has() {
+    let specs = [with_snapshot(on_proxmox(slim(mounted(spec(100), "media"))))];
+    check_live("proxmox", &specs, &[budget(0, 2, 0, 1), budget(1, 1, 0, 1)], &[budget(1, 2, 1, 1)]);
+}
+
+#[test]
+fn a_source_that_goes_on_running_and_its_clone() {
+    let specs = [slim(spec(100)), slim(cloned(spec(101), 100))];
+    check_live("live", &specs, &[budget(0, 1, 0, 2), budget(1, 1, 0, 1)], &[budget(1, 1, 0, 2), budget(0, 2, 0, 2), budget(1, 1, 1, 1)]);
+}
+
+#[test]
+fn a_source_that_goes_on_running_and_two_clones() {
+    let specs = [slim(spec(100)), slim(cloned(spec(101), 100)), slim(cloned(spec(102), 100))];
+    check_live("live clones", &specs, &[budget(0, 1, 0, 1), budget(1, 0, 0, 2)], &[budget(1, 1, 0, 1), budget(0, 1, 0, 2)]);
 }
 
 #[test]
@@ -179,6 +211,26 @@ fn a_journal_that_loses_what_it_acknowledged_is_found_out() {
 #[test]
 fn a_volume_is_not_attached_where_no_map_exists() {
     check_fails(vec![mounted(spec(100), "media")], budget(0, 0, 0, 1), Slip::MapsNothing, "invariant_volumes_follow_finalization");
+}
+
+#[track_caller]
+fn check_live_fails(slip: Slip, invariant: &str) {
+    let specs = vec![slim(spec(100)), slim(cloned(spec(101), 100))];
+    let slipped = Exploration { copies_live: true, slip: Some(slip), ..exploration(specs, budget(0, 0, 0, 2)) };
+    match explore(&slipped) {
+        Ok(explored) => panic!("{slip:?} was not noticed in {explored}"),
+        Err(found) => assert_eq!(found.violation.invariant, invariant, "{found}"),
+    }
+}
+
+#[test]
+fn a_source_that_is_stopped_for_its_snapshot_is_noticed() {
+    check_live_fails(Slip::StopsForSnapshots, "invariant_a_live_source_keeps_running");
+}
+
+#[test]
+fn a_snapshot_that_is_left_is_noticed() {
+    check_live_fails(Slip::KeepsSnapshots, "invariant_snapshots_are_released");
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use phoenix::engine::{Event, limits};
 use phoenix::ids::{Ctid, Wall};
 use phoenix::machine::{FailureClass, Report, StepResult, Wait, WaitKind};
-use phoenix::plan::{Action, Effect};
+use phoenix::plan::{Action, Effect, HoldBy};
 
-use super::host::{Extent, Guest, Left, ScriptEnd};
+use super::host::{Extent, Guest, Host, Left, ScriptEnd};
 use super::invariants;
 use super::look::failed;
 use super::node::{Cut, Fleet, Node, Op, Phase};
@@ -94,9 +94,9 @@ fn outcomes(node: &Node, op: &Op) -> Vec<Outcome> {
     let mut outcomes = vec![Outcome::Regular];
     if node.left.failures > 0 {
         outcomes.extend([Outcome::Fails(Class::Transient, Extent::Nothing), Outcome::Fails(Class::Permanent, Extent::Nothing)]);
-        outcomes.extend(extents(&op.effect).into_iter().map(|extent| Outcome::Fails(Class::Timeout, extent)));
-        if has_shim(&op.effect) {
-            outcomes.extend(extents(&op.effect).into_iter().map(Outcome::Unknown));
+        outcomes.extend(extents(&node.host, &op.effect).into_iter().map(|extent| Outcome::Fails(Class::Timeout, extent)));
+        if has_shim(&node.host, &op.effect) {
+            outcomes.extend(extents(&node.host, &op.effect).into_iter().map(Outcome::Unknown));
         }
     }
     outcomes
@@ -163,17 +163,22 @@ fn end(node: &mut Node, effect: &Effect, extent: Extent) -> Option<StepResult> {
 }
 
 /// How far an effect can get, as far as anybody could tell afterwards.
-fn extents(effect: &Effect) -> Vec<Extent> {
+fn extents(host: &Host, effect: &Effect) -> Vec<Extent> {
     use Extent::{All, Half, Nothing};
     match &effect.intent.action {
-        Action::Create { .. } | Action::Clone { .. } | Action::Destroy | Action::RunScript { .. } => vec![Nothing, Half, All],
+        Action::TakeSnapshot
+        | Action::Hold { by: HoldBy::Snapshot, .. }
+        | Action::Create { .. }
+        | Action::Clone { .. }
+        | Action::Destroy
+        | Action::RunScript { .. } => vec![Nothing, Half, All],
+        Action::Release if host.copies_live => vec![Nothing, Half, All],
         Action::FetchTemplate
         | Action::SetFirewall
-        | Action::TakeSnapshot
         | Action::Configure
         | Action::Start { .. }
         | Action::Stop { .. }
-        | Action::Hold { .. }
+        | Action::Hold { by: HoldBy::Stop, .. }
         | Action::Prepare { .. }
         | Action::Attach { .. }
         | Action::Detach { .. }
@@ -185,8 +190,9 @@ fn extents(effect: &Effect) -> Vec<Extent> {
 }
 
 /// Whether a child of it outlives Phoenix.
-fn has_shim(effect: &Effect) -> bool {
+fn has_shim(host: &Host, effect: &Effect) -> bool {
     match &effect.intent.action {
+        Action::Release => host.copies_live,
         Action::FetchTemplate
         | Action::TakeSnapshot
         | Action::Create { .. }
@@ -200,7 +206,6 @@ fn has_shim(effect: &Effect) -> bool {
         | Action::Repair { .. } => true,
         Action::SetFirewall
         | Action::Mark
-        | Action::Release
         | Action::Configure
         | Action::ReadIdmap { .. }
         | Action::Prepare { .. }
@@ -322,7 +327,7 @@ fn meddling(node: &Node) -> Vec<Step<Node>> {
         for (what, guest) in [("is removed by hand", None), ("is replaced by a stranger", Some(Guest::stranger()))] {
             let mut next = meddled(node);
             let place = next.host.place_mut(ctid);
-            (place.guest, place.up, place.left, place.held) = (guest, None, None, false);
+            (place.guest, place.up, place.left, place.held) = (guest, None, None, None);
             place.scripts.clear();
             steps.push(Step { what: format!("{ctid} {what}"), is_sure: false, next: Ok(next) });
         }
@@ -396,8 +401,8 @@ fn crashed(node: &Node, cut: &Cut, fates: &[(Ctid, Fate)], boot: Option<bool>) -
 fn all_fates(node: &Node, of_host: bool) -> Vec<Vec<(Ctid, Fate)>> {
     let mut all = vec![Vec::new()];
     for (&ctid, op) in &node.ops {
-        let mut fates: Vec<Fate> = extents(&op.effect).into_iter().map(Fate::Ended).collect();
-        if has_shim(&op.effect) && !of_host {
+        let mut fates: Vec<Fate> = extents(&node.host, &op.effect).into_iter().map(Fate::Ended).collect();
+        if has_shim(&node.host, &op.effect) && !of_host {
             fates.push(Fate::GoesOn);
         }
         if matches!(op.effect.intent.action, Action::RunScript { .. }) && node.left.failures > 0 {

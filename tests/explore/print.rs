@@ -184,12 +184,25 @@ fn same_init(init: &Init, host: &Host, ctid: Ctid) -> (bool, bool) {
 
 fn print_host(text: &mut String, node: &Node) {
     for (ctid, place) in &node.host.places {
-        write!(text, "{ctid} up {} held {} {:?}", place.up.is_some(), place.held, place.scripts).expect("memory");
+        write!(text, "{ctid} up {} held {:?} {:?}", place.up.is_some(), place.held, place.scripts).expect("memory");
         if let Some(guest) = &place.guest {
-            let super::host::Guest { incarnation: _, half, marked, mapped, configured, attached, autostart, locked_for } = guest;
+            let super::host::Guest {
+                incarnation: _,
+                half,
+                marked,
+                mapped,
+                configured,
+                attached,
+                autostart,
+                locked_for,
+                walled,
+                point,
+                copy,
+            } = guest;
             write!(text, " {half} {marked} {mapped} {configured} {attached:?} {autostart} {locked_for:?}").expect("memory");
+            write!(text, " {walled} {point:?} {copy:?}").expect("memory");
         }
         text.push('\n');
     }
-    writeln!(text, "{:?}", node.host.prepared).expect("memory");
+    writeln!(text, "{:?} {}", node.host.prepared, node.host.fetched).expect("memory");
 }

@@ -22,4 +22,8 @@ pub(crate) enum Slip {
     MapsNothing,
     /// A source that is to be held stays up.
     HoldsInWordsOnly,
+    /// A source is stopped for its snapshot.
+    StopsForSnapshots,
+    /// The snapshot for clones is not deleted, and is said to be.
+    KeepsSnapshots,
 }

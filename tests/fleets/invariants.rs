@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use phoenix::ids::State;
+use phoenix::plan::SNAPSHOT_FOR_CLONES;
 use phoenix::rehearse::Stage;
 use phoenix_journal::{Append, Body, Entry};
 
@@ -35,6 +36,8 @@ pub(crate) fn invariants(stage: &Stage) {
     invariant_nothing_is_damaged(stage);
     invariant_script_starts_are_explained(stage);
     invariant_volumes_follow_finalization(stage);
+    invariant_a_held_source_takes_no_other_step(stage);
+    invariant_a_live_source_keeps_running(stage);
 }
 
 #[track_caller]
@@ -46,6 +49,45 @@ pub(crate) fn invariant_nothing_is_damaged(stage: &Stage) {
 pub(crate) fn invariant_script_starts_are_explained(stage: &Stage) {
     for start in stage.world.starts() {
         assert!(start.is_explained(), "{:#?}\n{start:#?}", history(stage));
+    }
+}
+
+/// From the intent of `clone.hold` to the outcome of `clone.release` nothing else is done to a source, but to destroy it.
+#[track_caller]
+pub(crate) fn invariant_a_held_source_takes_no_other_step(stage: &Stage) {
+    let mut held: BTreeSet<String> = BTreeSet::new();
+    for entry in entries(stage).iter().filter(|entry| entry.stream.machine == "container") {
+        let stream = &entry.stream.stream;
+        match &entry.body {
+            Body::Intent { step, .. } if step == "clone.hold" => drop(held.insert(stream.clone())),
+            Body::Intent { step, .. } if held.contains(stream) => {
+                let allowed = step.starts_with("clone.") || step.starts_with("down.");
+                assert!(allowed, "{step} of {stream} while it is held: {:#?}", history(stage));
+            }
+            Body::Outcome { step, result, .. } if step == "clone.release" && result == "done" => drop(held.remove(stream)),
+            Body::Declare | Body::Intent { .. } | Body::Outcome { .. } | Body::Note { .. } => {}
+        }
+    }
+}
+
+/// A source that is held by a snapshot stays in its state: only the loss of its init takes it back, which is no step of ours.
+#[track_caller]
+pub(crate) fn invariant_a_live_source_keeps_running(stage: &Stage) {
+    for entry in entries(stage) {
+        if let Body::Outcome { step, .. } = &entry.body
+            && step.starts_with("clone.")
+            && entry.payload.contains(r#""held":{"by":"snapshot"}"#)
+        {
+            assert_eq!(entry.state, "done", "{entry:?}: {:#?}", history(stage));
+        }
+    }
+}
+
+/// At the end of a run that brought everything where it should be, no snapshot for clones is left.
+#[track_caller]
+pub(crate) fn invariant_snapshots_are_released(stage: &Stage) {
+    for (ctid, print) in stage.world.fingerprint().containers {
+        assert!(!print.snapshots.contains_key(SNAPSHOT_FOR_CLONES), "{ctid}: {:#?}", history(stage));
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use phoenix::driver::Wanted;
 use phoenix::ids::{Ctid, IdMap};
 use phoenix::manifest::{
-    Autostart, Feature, HealthCheck, HostOptions, Mount, OnInterrupt, Origin, Owner, Ownership, Ready, ReadyProbe, Resources, Script, Spec,
-    Template, Volume,
+    Autostart, Feature, Firewall, FirewallPolicy, HealthCheck, HostOptions, Mount, OnInterrupt, Origin, Owner, Ownership, Ready,
+    ReadyProbe, Resources, Script, Spec, Template, Volume,
 };
 use phoenix::plan::Repertoire;
 use phoenix_journal::Digest;
@@ -97,6 +97,33 @@ pub(crate) fn depending(mut spec: Spec, on: u32) -> Spec {
 pub(crate) fn with_application(mut spec: Spec) -> Spec {
     spec.application = Some(script("app"));
     spec
+}
+
+/// On a storage of which a container can be copied while it runs, with the host's firewall and a template that is fetched.
+pub(crate) fn on_proxmox(mut spec: Spec) -> Spec {
+    if matches!(spec.origin, Origin::Template(_)) {
+        spec.origin = Origin::Template(Template::Stored("local:vztmpl/debian-12.tar.zst".to_owned()));
+    }
+    let (policy_in, policy_out) = (FirewallPolicy::Drop, FirewallPolicy::Accept);
+    spec.host_options = HostOptions {
+        storage: Some("local-lvm".to_owned()),
+        fetch_template: true,
+        firewall: Some(Firewall { enable: true, policy_in, policy_out, rules: vec!["IN ACCEPT -p tcp -dport 22".to_owned()] }),
+        ..HostOptions::default()
+    };
+    spec
+}
+
+/// With a snapshot before its volumes.
+pub(crate) fn with_snapshot(mut spec: Spec) -> Spec {
+    spec.host_options.snapshot_before_volumes = true;
+    spec
+}
+
+/// As [`trio`], with everything that only Proxmox has: the source goes on running while it is copied.
+pub(crate) fn proxmox_trio() -> Vec<Spec> {
+    let [source, clone, third] = <[Spec; 3]>::try_from(trio()).expect("three");
+    vec![on_proxmox(source), with_snapshot(on_proxmox(clone)), with_snapshot(on_proxmox(third))]
 }
 
 /// A source, a clone of it with a volume and an application, and a third that shares the volume and depends on the clone.

@@ -8,5 +8,6 @@ mod fleets;
 mod host;
 #[path = "../fleets/learned.rs"]
 mod learned;
+mod proxmox;
 mod rig;
 mod rules;

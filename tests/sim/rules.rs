@@ -9,13 +9,13 @@ use phoenix::plan::{Action, Effect, Presence, Reason};
 
 use crate::rig::{self, Rig, cloned, ctid, fleet, mounted, spec};
 
-const C: u32 = 100;
+pub(crate) const C: u32 = 100;
 
-fn options() -> WorldOptions {
+pub(crate) fn options() -> WorldOptions {
     WorldOptions::seeded(7)
 }
 
-fn rig_with(options: WorldOptions, specs: Vec<phoenix::manifest::Spec>) -> Rig {
+pub(crate) fn rig_with(options: WorldOptions, specs: Vec<phoenix::manifest::Spec>) -> Rig {
     Rig::new(World::new(options), specs)
 }
 
@@ -25,20 +25,20 @@ fn faulty(step: &'static str, when: When, what: What) -> WorldOptions {
 }
 
 /// Carries out a step to its end, as the rig would next.
-fn do_step(rig: &mut Rig, id: Ctid, step: Step) -> StepResult {
+pub(crate) fn do_step(rig: &mut Rig, id: Ctid, step: Step) -> StepResult {
     rig.take_one(id, step).result
 }
 
 /// Brings a container through the given steps.
 #[track_caller]
-fn through(rig: &mut Rig, id: Ctid, steps: &[Step]) {
+pub(crate) fn through(rig: &mut Rig, id: Ctid, steps: &[Step]) {
     for step in steps {
         let report = rig.take_one(id, step.clone());
         assert!(matches!(report.result, StepResult::Done(_)), "{step:?}: {report:?}");
     }
 }
 
-fn run(world: &mut World, effect: &Effect) -> Report {
+pub(crate) fn run(world: &mut World, effect: &Effect) -> Report {
     let op = world.begin(effect);
     loop {
         if let Progress::Finished(report) = world.advance(op) {
@@ -51,15 +51,15 @@ fn defined() -> Vec<Step> {
     vec![Step::DefineCreate, Step::DefineMark, Step::ConfigureSet]
 }
 
-fn finalized() -> Vec<Step> {
+pub(crate) fn finalized() -> Vec<Step> {
     [defined(), vec![Step::FinalizeStart, Step::FinalizeIdmap, Step::FinalizeStop]].concat()
 }
 
-fn prepare() -> Step {
+pub(crate) fn prepare() -> Step {
     Step::VolumePrepare("media".parse().expect("a name"))
 }
 
-fn attach() -> Step {
+pub(crate) fn attach() -> Step {
     Step::VolumeAttach("/srv/media".parse().expect("a target"))
 }
 
@@ -68,7 +68,7 @@ fn feature() -> Step {
 }
 
 #[track_caller]
-fn class_of(result: &StepResult) -> &FailureClass {
+pub(crate) fn class_of(result: &StepResult) -> &FailureClass {
     match result {
         StepResult::Failed(failure) => &failure.class,
         other => panic!("not a failure: {other:?}"),
@@ -76,7 +76,7 @@ fn class_of(result: &StepResult) -> &FailureClass {
 }
 
 #[track_caller]
-fn waits_for(result: &StepResult) -> WaitKind {
+pub(crate) fn waits_for(result: &StepResult) -> WaitKind {
     match class_of(result) {
         FailureClass::Wait(wait) => wait.kind,
         other => panic!("not a wait: {other:?}"),

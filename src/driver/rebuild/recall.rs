@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use crate::host::Host;
 use crate::ids::{BootId, Ctid, FleetName, Incarnation, State, Step};
-use crate::machine::{Due, Evidence, QuarantineReason, StepResult};
+use crate::machine::{Due, Evidence, QuarantineReason, Standing, StepResult};
 use crate::manifest::{OnInterrupt, Origin, Script};
-use crate::plan::{Action, Init, Mark, Seen, Traces};
+use crate::plan::{Action, HoldBy, Init, Mark, SNAPSHOT_BEFORE_VOLUMES, Seen, Traces};
 
 use super::super::opening::Wanted;
 use super::probe::{in_words, quarantine};
@@ -90,12 +90,30 @@ impl Recollection<'_> {
         let _ = self.defined()?
             && self.configured(seen)?
             && self.finalized(seen)?
-            && self.volumed()?
+            && self.volumed(seen)?
             && self.running(seen)?
             && self.featured()?
             && self.applied()?
             && self.armed()?;
-        Ok(())
+        self.held()
+    }
+
+    /// A source that was held by a snapshot when the journal was lost still has it: recorded as held, it is let go by the next `up`.
+    fn held(&mut self) -> Result<(), RebuildError> {
+        if self.state() < State::Volumed || self.scribe.life(self.ctid).standing != Standing::Active {
+            return Ok(());
+        }
+        let init = self.scribe.life(self.ctid).init().cloned();
+        let (intent, result) = self.probe_action(&Step::CloneHold, Action::Hold { init, by: HoldBy::Snapshot })?;
+        match result {
+            StepResult::Done(_) | StepResult::Partial { .. } => self.keep(intent, result, None),
+            StepResult::Failed(_)
+            | StepResult::Absent
+            | StepResult::Foreign { .. }
+            | StepResult::Gone
+            | StepResult::Unknown { .. }
+            | StepResult::Interrupted => Ok(()),
+        }
     }
 
     fn defined(&mut self) -> Goes {
@@ -110,7 +128,14 @@ impl Recollection<'_> {
             *shared_mounts = 0;
         }
         match &result {
-            StepResult::Done(_) => self.keep(intent, result, None)?,
+            StepResult::Done(_) => {
+                let life = self.scribe.life(self.ctid);
+                if life.repertoire.fetched_template(&life.spec).is_some() {
+                    // It was made from it.
+                    self.claim(&Step::TemplateFetch, Evidence::Fetched)?;
+                }
+                self.keep(intent, result, None)?;
+            }
             StepResult::Foreign { owner } => {
                 let aside = quarantine(QuarantineReason::Foreign, owner.clone());
                 self.keep(intent, result, Some(aside))?;
@@ -130,7 +155,7 @@ impl Recollection<'_> {
         let (intent, result) = self.probe(&Step::ConfigureSet)?;
         if matches!(result, StepResult::Done(_)) {
             self.keep(intent, result, None)?;
-            return Ok(true);
+            return self.walled();
         }
         let never_set = seen.config.as_ref().is_some_and(|config| config.hostname.is_none());
         if never_set && !self.has_run() && seen.init.is_none() {
@@ -138,6 +163,19 @@ impl Recollection<'_> {
         }
         let found = self.sight.traces.unlike.clone().unwrap_or_else(|| in_words(&result));
         self.drift(&format!("claim: the configuration equals the spec; found: {found}"))
+    }
+
+    /// The host's firewall, where the spec asks for it: `up` sets what was never set.
+    fn walled(&mut self) -> Goes {
+        if self.state() != State::Defined {
+            return Ok(true);
+        }
+        let (intent, result) = self.probe(&Step::FirewallSet)?;
+        match (&result, self.has_run()) {
+            (StepResult::Done(_), _) => self.keep(intent, result, None).map(|()| true),
+            (_, false) => Ok(false),
+            (_, true) => self.set_aside(&Step::FirewallSet, &result),
+        }
     }
 
     /// By the map of the living init; by the configured one where only what was done later shows that it was proved.
@@ -169,7 +207,8 @@ impl Recollection<'_> {
         Ok(true)
     }
 
-    fn volumed(&mut self) -> Goes {
+    fn volumed(&mut self, seen: &Seen) -> Goes {
+        let attached = seen.config.as_ref().is_some_and(|config| !config.mounts.is_empty());
         while self.state() == State::Finalized {
             match self.scribe.life(self.ctid).due() {
                 Due::Pass(State::Volumed) => self.pass(State::Volumed)?,
@@ -177,6 +216,10 @@ impl Recollection<'_> {
                     let (intent, result) = self.probe(&step)?;
                     match (&result, self.has_run()) {
                         (StepResult::Done(_), _) => self.keep(intent, result, None)?,
+                        // It was taken, since what comes after it was done; it may have been deleted since.
+                        (StepResult::Absent, ran) if step == Step::SnapshotTake && (ran || attached) => {
+                            self.claim(&step, Evidence::Snapshot { name: SNAPSHOT_BEFORE_VOLUMES.to_owned() })?;
+                        }
                         (_, false) => return Ok(false),
                         (_, true) => return self.set_aside(&step, &result),
                     }

@@ -20,7 +20,16 @@ pub(in crate::host) fn examine(found: &mut Findings, path: &Path) {
     let program = |name: &str| find_program(name, &directories).unwrap_or_else(|_| Path::new("/usr/bin").join(name));
     let start = program("lxc-start");
     found.programs(&[start.clone(), program("lxc-stop"), program("lxc-attach"), program("cp")], "lxc");
-    found.programs(&[program("newuidmap"), program("newgidmap")], "uidmap");
+    let mappers = [program("newuidmap"), program("newgidmap")];
+    if mappers.iter().all(|path| path.is_file()) {
+        found.programs(&mappers, "uidmap");
+    } else {
+        found.warning(
+            Topic::Programs,
+            "newuidmap and newgidmap are missing: nothing keeps ids of containers apart from those of other users",
+            "install the package uidmap",
+        );
+    }
     if start.is_file() {
         version(found, &start);
     }

@@ -29,7 +29,7 @@ const NONE: u64 = 128 << 20;
 pub(in crate::host) fn examine(found: &mut Findings, root: &Path) {
     let layout = Layout::new(root.to_owned());
     let programs: Vec<PathBuf> = PROGRAMS.iter().map(|name| layout.program(name)).collect();
-    found.programs(&programs, "pve-container (and that this is a Proxmox node)");
+    found.programs(&programs, "pve-container; without it this is no Proxmox node");
     let attach = super::super::local::PROGRAM_DIRECTORIES.iter().map(|directory| Path::new(directory).join("lxc-attach"));
     found.programs(&[attach.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("/usr/bin/lxc-attach"))], "lxc-pve");
     versions(found, &layout);
@@ -114,7 +114,7 @@ fn storages(found: &mut Findings, layout: &Layout, node: &str) {
         found.good(Topic::Storages, format!("{name} ({kind}): {}", can(*abilities)));
         match path.as_deref().filter(|_| storage.is_local()) {
             Some(path) if !path.is_dir() => {
-                found.bad(
+                found.warning(
                     Topic::Storages,
                     format!("{name}: {} is not there", path.display()),
                     "mount it, or switch the storage off with `pvesm set`",

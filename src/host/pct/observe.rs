@@ -72,8 +72,6 @@ fn copies_live(config: &Config, storages: &[Storage]) -> bool {
 pub(crate) struct Found {
     /// Its number.
     ctid: Ctid,
-    /// The file, byte by byte.
-    pub(crate) text: String,
     /// What it says, if it can be read.
     pub(crate) config: Result<Config, ConfigError>,
     /// The mark, which is read even if nothing else can be.
@@ -85,7 +83,7 @@ impl Found {
     pub(crate) fn read(layout: &Layout, ctid: Ctid) -> Result<Option<Self>, HostError> {
         let path = layout.config(ctid);
         let text = durable::read(&path, CONFIG_BYTES_MAX).map_err(|source| cannot_read(&path, source))?;
-        Ok(text.map(|text| Self { ctid, config: Config::parse(&text), mark: mark::of_config(&text), text }))
+        Ok(text.map(|text| Self { ctid, config: Config::parse(&text), mark: mark::of_config(&text) }))
     }
 
     /// Whether it is a whole container, or what an operation left that is at work or was cut off.

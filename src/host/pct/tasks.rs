@@ -4,7 +4,6 @@
 //! whether a lock in a configuration is held by somebody can be told without asking. Not here: what is done about it.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -42,9 +41,6 @@ pub struct Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no id of a task; expected `UPID:node:pid:pstart:starttime:type:id:user:`")]
 pub struct UpidError;
-
-/// The largest list read; Proxmox cuts its own at a thousand tasks.
-const LIST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 impl Upid {
     /// Whether its process still is that of the task. To be asked on the task's own node.
@@ -107,13 +103,6 @@ pub fn parse(text: &str) -> Vec<Task> {
         Some(Task { upid, status: ended.map(|words| words.join(" ")) })
     };
     text.lines().filter_map(task).collect()
-}
-
-/// The tasks about one guest that are at work on this node just now.
-pub(crate) fn at_work(tasks: &Path, id: u32) -> io::Result<Vec<Upid>> {
-    let text = super::super::local::durable::read(&tasks.join("active"), LIST_BYTES_MAX)?.unwrap_or_default();
-    let of_guest = parse(&text).into_iter().map(|task| task.upid).filter(|upid| upid.id == id.to_string());
-    Ok(of_guest.filter(Upid::is_alive).collect())
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use crate::ids::Ctid;
 use crate::machine::{Failure, FailureClass, StepResult};
 use crate::manifest::{Autostart, Mount, Origin};
-use crate::plan::{Action, Effect};
+use crate::plan::{Action, CopyFrom, Effect, SNAPSHOT_FOR_CLONES};
 
 use super::damage::Damage;
 use super::disk::{ConfigLock, Guest, Made, Maker, Settings, Stage, Trace};
 use super::op::Op;
 use super::pieces::Act;
 use super::scripts::script_of;
+use super::snapshots::snapshot_of;
+use super::storage::Stored;
 use super::world::{Up, World};
 
 impl World {
@@ -25,17 +27,27 @@ impl World {
         self.note_trespass(effect, act);
         match act {
             Act::Signal | Act::Await | Act::Reap => Ok(()),
+            Act::FetchHalf | Act::FetchRest => {
+                self.store(effect, if act == Act::FetchHalf { Stored::Part } else { Stored::Whole });
+                Ok(())
+            }
             Act::Claim => self.claim(effect),
             Act::Fill => self.fill(effect),
             Act::Complete => self.complete(effect),
             Act::LockSource => self.lock_source(effect),
             Act::WriteMark => self.change(ctid, |guest| guest.mark = Some(Arc::new(effect.mark.clone()))),
             Act::Halt => {
+                self.note_stopped(effect);
                 self.slot_mut(ctid).up = None;
                 Ok(())
             }
             Act::LetGo => self.let_go(ctid),
             Act::WriteSettings => self.write_settings(effect),
+            Act::WriteFirewall => self.change(ctid, |guest| guest.firewall = effect.spec.host_options.firewall.clone().map(Arc::new)),
+            Act::PrepareSnapshot => self.prepare_snapshot(effect),
+            Act::KeepSnapshot => self.keep_snapshot(effect),
+            Act::UnmakeSnapshot => self.begin_deleting_snapshot(effect),
+            Act::DropSnapshot => self.drop_snapshot(effect),
             Act::Spawn => self.spawn(effect, op.never_ready),
             Act::Confirm => self.confirm(effect),
             Act::ReadMap => self.guest(ctid).map(|_| ()).ok_or(Box::new(StepResult::Gone)),
@@ -71,6 +83,9 @@ impl World {
 
     /// Makes durable what an effect may have changed.
     pub(super) fn sync(&mut self, effect: &Effect) {
+        if effect.intent.action == Action::FetchTemplate {
+            self.templates.sync();
+        }
         let both = [Some(effect.intent.ctid), clone_source(effect)];
         for ctid in both.into_iter().flatten() {
             if self.slots.contains_key(&ctid) {
@@ -109,7 +124,7 @@ impl World {
         }
         let maker = Maker { journal: effect.mark.journal, incarnation: effect.intent.incarnation };
         // Whatever was held here was another container.
-        slot.held = false;
+        slot.held = None;
         slot.guest.set(Some(Arc::new(Guest {
             made: Made::Half { stage: Stage::Claimed, maker },
             lock: Some(ConfigLock::Create),
@@ -122,13 +137,22 @@ impl World {
             autostart: Autostart { enabled: false, order: None, up_delay_s: None, down_timeout_s: None },
             inside: Arc::default(),
             notes: Arc::default(),
+            storage: effect.spec.host_options.storage.as_deref().map(Arc::from),
+            snapshots: Arc::default(),
+            firewall: None,
         })));
         Ok(())
     }
 
     fn fill(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
-        let copied = clone_source(effect).map(|source| self.guest(source).cloned());
+        let copied: Option<Option<Arc<Guest>>> = clone_source(effect).map(|source| self.guest(source).cloned());
+        let snapshot = |source: &Guest| source.snapshots.get(SNAPSHOT_FOR_CLONES).map(|snapshot| Arc::clone(&snapshot.inside));
+        let live = matches!(effect.intent.action, Action::Clone { from: CopyFrom::Snapshot, .. });
         let inside = match copied {
+            Some(Some(source)) if live => match snapshot(&source) {
+                Some(inside) => inside,
+                None => return Err(Box::new(failure(FailureClass::Permanent, "the snapshot vanished while it was copied"))),
+            },
             Some(Some(source)) => Arc::clone(&source.inside),
             Some(None) => return Err(Box::new(failure(FailureClass::Permanent, "the clone source vanished while it was copied"))),
             None => Arc::default(),
@@ -190,6 +214,9 @@ impl World {
 
     fn clear_leftover(&mut self, effect: &Effect) -> Result<(), Box<StepResult>> {
         let ctid = effect.intent.ctid;
+        if snapshot_of(effect).is_some() {
+            return self.drop_snapshot(effect);
+        }
         if let Some(source) = clone_source(effect) {
             self.unlock_source(source, ctid);
         }
@@ -231,7 +258,7 @@ impl World {
         }
         // The repair of a copy that was cut off takes away the copy; its source may go up meanwhile.
         let copied = self.ops.values().any(|op| matches!(op.effect.intent.action, Action::Clone { source, .. } if source == ctid));
-        if copied || self.slot(ctid).is_some_and(|slot| slot.held) {
+        if copied || self.slot(ctid).is_some_and(|slot| slot.held.is_some()) {
             self.note_damage(Damage::StartedWhileHeld { ctid });
         }
         self.bring_up(ctid, never_ready, u64::from(effect.intent.attempt));

@@ -229,7 +229,7 @@ impl Host for Sim {
             return Err(LockError::Busy { ctid: *ctid, holder_pid: None, holder_command });
         }
         inner.locked.extend(ctids);
-        Ok(Lease { files: Vec::new(), keep: Some(Box::new(Locks { sim: self.clone(), ctids: ctids.to_vec() })) })
+        Ok(Lease { locks: Vec::new(), keep: Some(Box::new(Locks { sim: self.clone(), ctids: ctids.to_vec() })) })
     }
 
     /// Nothing is written that could find no space.

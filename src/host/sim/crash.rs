@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::ids::{BootId, Ctid};
 use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind};
 use crate::manifest::Autostart;
-use crate::plan::{Effect, HoldBy};
+use crate::plan::Effect;
 
-use super::disk::{Guest, Made};
+use super::disk::{ConfigLock, Guest, Made};
 use super::faults::Tamper;
 use super::op::failed;
 use super::world::{FIRST_PID, OpId, Sabotage, World};
@@ -66,6 +66,7 @@ impl World {
             place.mounted_dir.power_cut(self.dice.throw(&[number, boots, POWER_KEY, 1]));
             place.bare_dir.power_cut(self.dice.throw(&[number, boots, POWER_KEY, 2]));
         }
+        self.templates.power_cut(self.dice.throw(&[boots, POWER_KEY, 3]));
         self.clock.elapsed_ms += DOWN_MS;
         self.clock.booted_ms = self.clock.elapsed_ms - BOOT_MS;
         self.clock.boot = Arc::new(self.boot_id());
@@ -115,6 +116,10 @@ impl World {
                 let until_ms = self.clock.elapsed_ms.saturating_add(u64::try_from(during.as_millis()).unwrap_or(u64::MAX));
                 self.slot_mut(*ctid).busy_until_ms = until_ms;
             }
+            Tamper::Backup { ctid, during } => {
+                let until_ms = self.clock.elapsed_ms.saturating_add(u64::try_from(during.as_millis()).unwrap_or(u64::MAX));
+                self.change_guest(*ctid, |guest| guest.lock = guest.lock.or(Some(ConfigLock::Backup { until_ms })));
+            }
             Tamper::Unmount(path) => Arc::make_mut(&mut self.places).entry(path.clone()).or_default().unmounted = true,
             Tamper::Mount(path) => Arc::make_mut(&mut self.places).entry(path.clone()).or_default().unmounted = false,
             Tamper::Chown { path, uid, gid, mode } => {
@@ -137,8 +142,8 @@ impl World {
     /// A clone source counts as held from when its hold is known to be done until its release is.
     pub(super) fn note_held(&mut self, effect: &Effect, result: &StepResult) {
         match result {
-            StepResult::Done(Evidence::Held { by: HoldBy::Stop }) => self.slot_mut(effect.intent.ctid).held = true,
-            StepResult::Done(Evidence::Released) => self.slot_mut(effect.intent.ctid).held = false,
+            StepResult::Done(Evidence::Held { by }) => self.slot_mut(effect.intent.ctid).held = Some(*by),
+            StepResult::Done(Evidence::Released) => self.slot_mut(effect.intent.ctid).held = None,
             StepResult::Done(_)
             | StepResult::Failed(_)
             | StepResult::Absent
@@ -200,7 +205,8 @@ impl World {
         if !self.options.behaviour.autostarts {
             return;
         }
-        let wanted = |guest: &Guest| guest.made == Made::Whole && guest.autostart.enabled;
+        // `CT is locked` is said at boot as well.
+        let wanted = |guest: &Guest| guest.made == Made::Whole && guest.autostart.enabled && guest.lock.is_none();
         let ctids: Vec<Ctid> =
             self.slots.iter().filter(|(_, slot)| slot.guest.get().as_deref().is_some_and(wanted)).map(|(id, _)| *id).collect();
         for ctid in ctids {
@@ -228,6 +234,9 @@ impl World {
             autostart: Autostart { enabled: true, order: None, up_delay_s: None, down_timeout_s: None },
             inside: Arc::default(),
             notes: Arc::default(),
+            storage: None,
+            snapshots: Arc::default(),
+            firewall: None,
         };
         let slot = self.slot_mut(ctid);
         slot.guest.set(Some(Arc::new(stranger)));

@@ -44,6 +44,11 @@ pub enum Damage {
         /// The source.
         ctid: Ctid,
     },
+    /// A clone source that was held by a snapshot, so as to go on running, was stopped.
+    StoppedWhileHeld {
+        /// The source.
+        ctid: Ctid,
+    },
     /// A container without our mark was changed.
     Trespass {
         /// The container.
@@ -74,6 +79,7 @@ impl fmt::Display for Damage {
             }
             Self::TwoMutators { ctid, first, second } => write!(f, "{ctid}: {second} began while {first} was under way"),
             Self::StartedWhileHeld { ctid } => write!(f, "{ctid}: started while it was held as a clone source"),
+            Self::StoppedWhileHeld { ctid } => write!(f, "{ctid}: stopped while it was held by a snapshot"),
             Self::Trespass { ctid, step } => write!(f, "{ctid}: {step} changed a container that is not ours"),
             Self::AutostartTooEarly { ctid } => write!(f, "{ctid}: autostart was switched on before its volumes were attached"),
             Self::ScriptTwiceAtOnce { ctid, step } => write!(f, "{ctid}: {} was started while it was running", step.clone().id()),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use phoenix_journal::{Digest, Epoch, JournalId};
 
 use crate::ids::{Ctid, Hostname, IdMap, Incarnation, Step, Target};
-use crate::manifest::{Autostart, Nic, Resources, Spec};
+use crate::manifest::{Autostart, Firewall, Nic, Resources, Spec};
 use crate::plan::Mark;
 
 /// A value on a disk: how it looks now, and the looks it had since the last sync, oldest first.
@@ -68,6 +68,30 @@ pub(super) struct Guest {
     pub(super) inside: Arc<Vec<Trace>>,
     /// The notes that Phoenix left inside, by step; a clone brings none along.
     pub(super) notes: Arc<BTreeMap<Step, InsideNote>>,
+    /// The storage that its root file system lies on, as the spec names it.
+    pub(super) storage: Option<Arc<str>>,
+    /// Snapshots by name.
+    pub(super) snapshots: Arc<BTreeMap<String, Snapshot>>,
+    /// What the host's firewall says of it.
+    pub(super) firewall: Option<Arc<Firewall>>,
+}
+
+/// A snapshot, as its section of the configuration and the storage have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    pub(super) stage: SnapshotStage,
+    /// What scripts had done to the root file system when it was taken.
+    pub(super) inside: Arc<Vec<Trace>>,
+}
+
+/// How far a snapshot is made, or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SnapshotStage {
+    /// `snapstate: prepare`: the section stands there, the storage has nothing.
+    Prepare,
+    Whole,
+    /// `snapstate: delete`.
+    Delete,
 }
 
 /// A note inside: which script of which container succeeded.
@@ -113,6 +137,12 @@ pub(super) enum ConfigLock {
     Create,
     /// Being copied into `target`.
     Disk { target: Ctid },
+    /// A snapshot of it is being taken.
+    Snapshot,
+    /// One is being deleted.
+    SnapshotDelete,
+    /// Somebody backs it up, until so many milliseconds since the world began.
+    Backup { until_ms: u64 },
 }
 
 /// What `configure.set` is about.

@@ -107,6 +107,13 @@ pub enum Tamper {
         /// For how long, in virtual time.
         during: Duration,
     },
+    /// Somebody backs a container up for a while: `lock: backup` stands in its configuration.
+    Backup {
+        /// The container.
+        ctid: Ctid,
+        /// For how long, in virtual time.
+        during: Duration,
+    },
     /// The file system of a shared directory is taken off; the bare mount point shows.
     Unmount(PathBuf),
     /// It is back.

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use phoenix_journal::Digest;
 
 use crate::ids::{Ctid, Hostname, IdMap, Step, Target};
-use crate::manifest::{Autostart, Nic, Resources};
+use crate::manifest::{Autostart, Firewall, Nic, Resources};
 use crate::plan::MountSeen;
 
-use super::disk::{Attached, Guest, Made, Place, Settings};
+use super::disk::{Attached, ConfigLock, Guest, Made, Place, Settings, SnapshotStage};
 use super::world::{Slot, World};
 
 /// The final world, comparable.
@@ -40,6 +40,10 @@ pub struct ContainerPrint {
     pub mounts: BTreeMap<Target, (MountSeen, bool)>,
     /// Autostart.
     pub autostart: Autostart,
+    /// Snapshots, and whether each is whole.
+    pub snapshots: BTreeMap<String, bool>,
+    /// What the host's firewall says of it.
+    pub firewall: Option<Firewall>,
     /// Whether it is up.
     pub up: bool,
     /// What scripts left inside: whose script, its step and text, and whether it came to its end.
@@ -91,12 +95,14 @@ fn print(ctid: Ctid, slot: &Slot) -> Option<ContainerPrint> {
     });
     let mount = |attached: &Attached| (MountSeen { source: attached.path.clone(), read_only: attached.read_only }, attached.owner_right);
     Some(ContainerPrint {
-        sound: guest.made == Made::Whole && guest.lock.is_none(),
+        sound: guest.made == Made::Whole && guest.lock.is_none_or(|lock| matches!(lock, ConfigLock::Backup { .. })),
         marked: guest.mark.as_ref().is_some_and(|mark| mark.ctid == ctid),
         settings,
         idmap: guest.idmap_on_file.then(|| IdMap::clone(&guest.idmap)),
         mounts: guest.mounts.iter().map(|(at, attached)| (at.clone(), mount(attached))).collect(),
         autostart: guest.autostart,
+        snapshots: guest.snapshots.iter().map(|(name, snapshot)| (name.clone(), snapshot.stage == SnapshotStage::Whole)).collect(),
+        firewall: guest.firewall.as_deref().cloned(),
         up: slot.up.is_some(),
         inside: guest.inside.iter().map(|trace| (trace.by, trace.step.clone(), trace.script, !trace.torn)).collect(),
     })

@@ -6,11 +6,12 @@
 use crate::ids::{Ctid, IdMap, Incarnation};
 use crate::machine::{FailureClass, StepResult, Wait, WaitKind};
 use crate::manifest::Volume;
-use crate::plan::{Action, Effect, Mark, StartPurpose};
+use crate::plan::{Action, CopyFrom, Effect, HoldBy, Mark, SNAPSHOT_FOR_CLONES, StartPurpose};
 
 use super::act::{failure, init_lost};
-use super::disk::{ConfigLock, Made, Place};
+use super::disk::{ConfigLock, Made, Place, SnapshotStage};
 use super::scripts::{missing_secret, script_of};
+use super::storage::Stored;
 use super::volumes::wanted_owner;
 use super::world::World;
 
@@ -19,12 +20,16 @@ impl World {
     pub(super) fn gate(&self, effect: &Effect) -> Option<StepResult> {
         let ctid = effect.intent.ctid;
         match &effect.intent.action {
-            Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot => {
-                Some(failure(FailureClass::Permanent, "the simulator has no such thing"))
+            Action::FetchTemplate | Action::Mark | Action::Repair { .. } => unless_absent(self.look(effect)),
+            Action::Create { .. } => unless_absent(self.look(effect)).or_else(|| {
+                let part = self.stored(effect).is_some_and(|(_, what)| what == Some(Stored::Part));
+                part.then(|| failure(FailureClass::Permanent, "the template is not there as a whole"))
+            }),
+            Action::Clone { source, incarnation, from } => {
+                unless_absent(self.look(effect)).or_else(|| self.source_refuses(effect, *source, *incarnation, *from))
             }
-            Action::Create { .. } | Action::Mark | Action::Repair { .. } => unless_absent(self.look(effect)),
-            Action::Clone { source, incarnation, from: _ } => {
-                unless_absent(self.look(effect)).or_else(|| self.source_refuses(effect, *source, *incarnation))
+            Action::TakeSnapshot | Action::Hold { by: HoldBy::Snapshot, .. } => {
+                self.not_ours(effect).or_else(|| self.snapshot_refused(effect))
             }
             Action::Destroy => unless_absent(self.look(effect)).or_else(|| self.locked(ctid)).or_else(|| {
                 let up = self.slot(ctid).is_some_and(|slot| slot.up.is_some());
@@ -43,19 +48,22 @@ impl World {
             Action::RunScript { init } => {
                 self.not_ours(effect).or_else(|| (!self.is_up_as(ctid, init)).then(init_lost)).or_else(|| self.script_refused(effect))
             }
-            Action::Release => self.not_ours(effect),
-            Action::Hold { .. } | Action::Stop { .. } => {
+            Action::Release => self.not_ours(effect).or_else(|| {
+                let live = self.guest(ctid).is_some_and(|guest| guest.snapshots.contains_key(SNAPSHOT_FOR_CLONES));
+                live.then(|| self.locked(ctid)).flatten()
+            }),
+            Action::Hold { by: HoldBy::Stop, .. } | Action::Stop { .. } => {
                 let up = self.slot(ctid).is_some_and(|slot| slot.up.is_some());
                 self.not_ours(effect).or_else(|| (!up).then(|| self.look(effect)))
             }
             Action::Prepare { volume, idmap } => self.not_ours(effect).or_else(|| self.preparation_refused(volume, idmap)),
-            Action::Configure | Action::Attach { .. } | Action::Detach { .. } | Action::SetAutostart => {
+            Action::Configure | Action::SetFirewall | Action::Attach { .. } | Action::Detach { .. } | Action::SetAutostart => {
                 self.not_ours(effect).or_else(|| self.locked(ctid))
             }
         }
     }
 
-    fn source_refuses(&self, effect: &Effect, source: Ctid, incarnation: Incarnation) -> Option<StepResult> {
+    fn source_refuses(&self, effect: &Effect, source: Ctid, incarnation: Incarnation, from: CopyFrom) -> Option<StepResult> {
         let Some(guest) = self.guest(source) else {
             return Some(failure(FailureClass::Permanent, format!("the clone source {source} is not there")));
         };
@@ -63,7 +71,12 @@ impl World {
         if guest.made != Made::Whole || !guest.mark.as_ref().is_some_and(|mark| ours(mark)) {
             return Some(failure(FailureClass::Permanent, format!("the clone source {source} is not the container that was planned")));
         }
-        if self.slot(source).is_some_and(|slot| slot.up.is_some()) {
+        if from == CopyFrom::Snapshot {
+            let whole = guest.snapshots.get(SNAPSHOT_FOR_CLONES).is_some_and(|snapshot| snapshot.stage == SnapshotStage::Whole);
+            if !whole {
+                return Some(failure(FailureClass::Permanent, format!("the clone source {source} has no snapshot {SNAPSHOT_FOR_CLONES}")));
+            }
+        } else if self.slot(source).is_some_and(|slot| slot.up.is_some()) {
             let drift = FailureClass::Drift { claim: format!("{source} is down"), found: "it is running".to_owned() };
             return Some(failure(drift, format!("the clone source {source} is running; it has to be held first")));
         }
@@ -74,11 +87,15 @@ impl World {
     }
 
     /// `CT is locked`: a killed operation left it so, or one of somebody else is under way.
-    fn locked(&self, ctid: Ctid) -> Option<StepResult> {
+    pub(super) fn locked(&self, ctid: Ctid) -> Option<StepResult> {
         let lock = self.guest(ctid)?.lock?;
         let name = match lock {
             ConfigLock::Create => "CT is locked (create)".to_owned(),
             ConfigLock::Disk { target } => format!("CT is locked (disk), for a clone to {target}"),
+            ConfigLock::Snapshot => "CT is locked (snapshot)".to_owned(),
+            ConfigLock::SnapshotDelete => "CT is locked (snapshot-delete)".to_owned(),
+            ConfigLock::Backup { until_ms } if until_ms <= self.clock.elapsed_ms => return None,
+            ConfigLock::Backup { .. } => "CT is locked (backup)".to_owned(),
         };
         let wait = Wait { kind: WaitKind::Lock, name: name.clone(), ctid: Some(ctid), pid: None, since: self.wall() };
         Some(failure(FailureClass::Wait(wait), name))

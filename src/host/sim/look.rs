@@ -7,8 +7,11 @@
 //! |---|---|
 //! | `define.*` | nothing there: `Absent`; half-made by us, or the source still locked for it: `Partial`; whole and ours: `Done`; else `Foreign` |
 //! | `define.mark` | ours: `Done`; no mark: `Failed(MarkMissing)`, or `Absent` if a person asked for it to be written |
-//! | `clone.hold`, `finalize.stop`, `down.stop` | down: `Done`; up: `Absent` |
-//! | `clone.release` | configuration free of locks: `Done`; else `Absent` |
+//! | `template.fetch` | the store has it whole: `Done`; else `Absent` |
+//! | `clone.hold` by stopping, `finalize.stop`, `down.stop` | down: `Done`; up: `Absent` |
+//! | `clone.hold` by snapshot, `snapshot.take` | the snapshot is whole: `Done`; half-made: `Partial`; none: `Absent` |
+//! | `clone.release` | no snapshot for clones, configuration free of locks: `Done`; half-deleted: `Partial`; else `Absent` |
+//! | `firewall.set` | as wanted: `Done`; else `Absent` |
 //! | `configure.set`, `volume.*`, `autostart.set` | as wanted: `Done`; another directory at the target: `Partial`; else `Absent` |
 //! | `finalize.start`, `run.start` | up with the right map: `Done`; with another: `Failed(Drift)`; down: `Absent` |
 //! | `finalize.idmap`, `run.ready` | another init or none: `Failed(InitLost)`; ready: `Done`; else `Absent` |
@@ -25,12 +28,14 @@ use crate::ids::{BootId, Ctid, IdMap};
 use crate::machine::{Evidence, FailureClass, Prepared, Report, StepResult};
 use crate::manifest::{Mount, Ownership, Volume};
 use crate::plan::{
-    Action, Attachment, ConfigSeen, Effect, Init, Mark, MountSeen, Observation, Presence, Reason, Seen, Source, StartPurpose,
+    Action, Attachment, ConfigSeen, Effect, HoldBy, Init, Mark, MountSeen, Observation, Presence, Reason, Seen, Source, StartPurpose,
 };
 
 use super::act::{clone_source, failure, init_lost, mount_of};
 use super::disk::{ConfigLock, Guest, Made, Place, Stage};
 use super::scripts::read_result;
+use super::snapshots::{look_released, look_repaired, look_snapshot, snapshot_of};
+use super::storage::Stored;
 use super::volumes::wanted_owner;
 use super::world::{Sabotage, World};
 
@@ -72,7 +77,13 @@ impl World {
             mounts: guest.mounts.iter().map(|(at, attached)| (at.clone(), mount(attached))).collect::<BTreeMap<_, _>>(),
             autostart: guest.autostart.enabled,
         };
-        Some(Seen { presence, mark: guest.mark.as_deref().cloned(), init: self.init(ctid), config: Some(config), copies_live: false })
+        Some(Seen {
+            presence,
+            mark: guest.mark.as_deref().cloned(),
+            init: self.init(ctid),
+            config: Some(config),
+            copies_live: self.copies_live(ctid),
+        })
     }
 
     /// What the world says about a step, results of shims included.
@@ -102,8 +113,9 @@ impl World {
                 | Whose::Unmarked
                 | Whose::Others(_) => self.not_ours(effect).unwrap_or(StepResult::Done(Evidence::Marked)),
             },
-            Action::FetchTemplate
-            | Action::SetFirewall
+            // No container is there yet, and none is needed.
+            Action::FetchTemplate => done_if(self.stored(effect).is_some_and(|(_, what)| what == Some(Stored::Whole)), Evidence::Fetched),
+            Action::SetFirewall
             | Action::TakeSnapshot
             | Action::Hold { .. }
             | Action::Release
@@ -226,6 +238,7 @@ impl World {
         match self.whose(effect) {
             Whose::Nothing => undone,
             Whose::HalfOurs(_) => StepResult::Absent,
+            Whose::Ours(guest) if snapshot_of(effect).is_some() => snapshot_of(effect).map_or(repaired, |name| look_repaired(name, guest)),
             Whose::Ours(guest) => match mount_of(effect) {
                 Some(mount) if guest.mounts.get(&mount.at).is_some_and(|attached| attached.path != mount.volume.source) => {
                     StepResult::Absent
@@ -247,8 +260,13 @@ impl World {
         let spec = &effect.spec;
         let up = self.slot(ctid).and_then(|slot| slot.up);
         match &effect.intent.action {
-            Action::Hold { by, .. } => done_if(up.is_none(), Evidence::Held { by: *by }),
-            Action::Release => done_if(guest.lock.is_none(), Evidence::Released),
+            Action::Hold { by: HoldBy::Stop, .. } => done_if(up.is_none(), Evidence::Held { by: HoldBy::Stop }),
+            Action::Hold { by: HoldBy::Snapshot, .. } | Action::TakeSnapshot => look_snapshot(effect, guest),
+            Action::Release => look_released(guest),
+            Action::SetFirewall => {
+                let wanted = spec.host_options.firewall.as_ref();
+                done_if(guest.firewall.as_deref() == wanted, Evidence::FirewallSet)
+            }
             Action::Stop { .. } => done_if(up.is_none(), Evidence::Stopped),
             Action::Configure => {
                 let same = guest.settings.as_ref().is_some_and(|settings| settings.matches(spec));
@@ -267,10 +285,12 @@ impl World {
             Action::RunScript { .. } => self.look_run(effect),
             Action::SetAutostart => done_if(guest.autostart == spec.autostart, Evidence::AutostartSet { enabled: spec.autostart.enabled }),
             Action::AskHealth { .. } => StepResult::Absent,
-            Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot => StepResult::Absent,
-            Action::Create { .. } | Action::Clone { .. } | Action::Mark | Action::Destroy | Action::Repair { .. } => {
-                StepResult::Unknown { why: "this step is not about a container that is whole".to_owned() }
-            }
+            Action::FetchTemplate
+            | Action::Create { .. }
+            | Action::Clone { .. }
+            | Action::Mark
+            | Action::Destroy
+            | Action::Repair { .. } => StepResult::Unknown { why: "this step is not about a container that is whole".to_owned() },
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::ids::{Ctid, Wall};
 use crate::machine::{Failure, FailureClass, Report, StepResult};
-use crate::plan::{Action, Effect};
+use crate::plan::{Action, Effect, HoldBy, SNAPSHOT_FOR_CLONES};
 
 use super::damage::{Damage, ScriptEnd};
 use super::dice::step_key;
@@ -113,20 +113,23 @@ impl World {
         }
     }
 
-    pub(super) fn plan_op(&mut self, effect: &Effect) -> Op {
-        let pieces = pieces_of(&effect.intent);
-        let fault = self.options.faults.choose(effect, u8::try_from(pieces.len()).unwrap_or(u8::MAX), self.dice);
+    pub(super) fn plan_op(&mut self, effect: Arc<Effect>) -> Op {
+        let ctid = effect.intent.ctid;
+        let live = self.guest(ctid).is_some_and(|guest| guest.snapshots.contains_key(SNAPSHOT_FOR_CLONES));
+        let pieces = pieces_of(&effect.intent, live);
+        let fault = self.options.faults.choose(&effect, u8::try_from(pieces.len()).unwrap_or(u8::MAX), self.dice);
         let deadline = &effect.intent.deadline;
         let in_this_boot = deadline.boot == *self.clock.boot;
         let deadline_ms = if in_this_boot { self.clock.booted_ms + deadline.boottime_ms } else { self.clock.elapsed_ms };
-        self.slot_mut(effect.intent.ctid).left = None;
+        self.slot_mut(ctid).left = None;
+        let carrier = carrier_of(&effect.intent.action, live);
         let mut op = Op {
-            effect: Arc::new(effect.clone()),
+            effect,
             pieces,
             done: 0,
             due_ms: 0,
             deadline_ms: deadline_ms.max(self.clock.elapsed_ms),
-            carrier: carrier_of(&effect.intent.action),
+            carrier,
             orphan: false,
             stuck: Stuck::No,
             fault,
@@ -261,7 +264,7 @@ impl World {
     /// Sets when the next piece is due: after its own time, or at the deadline if it will not be done before.
     fn schedule(&mut self, op: &mut Op) {
         let intent = &op.effect.intent;
-        let mut due_ms = self.clock.elapsed_ms + duration_ms(intent, op.done, self.dice);
+        let mut due_ms = self.clock.elapsed_ms + duration_ms(intent, op.pieces, op.done, self.dice);
         match op.act() {
             Some(Act::Await) => due_ms = due_ms.max(self.slot(intent.ctid).and_then(|slot| slot.up).map_or(0, |up| up.ready_ms)),
             Some(Act::Halt) if self.stop_hangs(&op.effect) => due_ms = u64::MAX,
@@ -271,7 +274,14 @@ impl World {
                 due_ms = u64::MAX;
             }
             Some(
-                Act::Claim
+                Act::FetchHalf
+                | Act::FetchRest
+                | Act::WriteFirewall
+                | Act::PrepareSnapshot
+                | Act::KeepSnapshot
+                | Act::UnmakeSnapshot
+                | Act::DropSnapshot
+                | Act::Claim
                 | Act::Fill
                 | Act::Complete
                 | Act::LockSource
@@ -313,7 +323,7 @@ impl World {
         let behaviour = self.options.behaviour;
         let orderly = match &intent.action {
             Action::Stop { .. } => intent.step.step.base() != "finalize.stop" || behaviour.finalize_stops_orderly,
-            Action::Hold { .. } => true,
+            Action::Hold { by, .. } => *by == HoldBy::Stop,
             Action::FetchTemplate
             | Action::SetFirewall
             | Action::TakeSnapshot

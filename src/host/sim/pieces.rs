@@ -3,7 +3,7 @@
 //! One table, apart from what a piece does (`act`), so that a test can walk every piece of every action and a reader sees at
 //! a glance where an operation can be cut. Durations are those of a small Proxmox node with local storage.
 
-use crate::plan::{Action, Intent};
+use crate::plan::{Action, HoldBy, Intent};
 
 use super::dice::{Dice, step_key};
 
@@ -17,6 +17,10 @@ pub(super) struct Piece {
 /// What one piece does to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
+    /// A part of the template is in the host's store.
+    FetchHalf,
+    /// The rest of it is.
+    FetchRest,
     /// The configuration appears, locked and without a mark.
     Claim,
     /// The root file system is filled: from the archive, or with the source's.
@@ -34,6 +38,16 @@ pub(super) enum Act {
     /// The source may be started again.
     LetGo,
     WriteSettings,
+    /// The container's own section of the firewall is written.
+    WriteFirewall,
+    /// A snapshot's section appears, locked; what runs is frozen.
+    PrepareSnapshot,
+    /// The storage has the snapshot; lock and frost are gone.
+    KeepSnapshot,
+    /// A snapshot is marked as going, and locked.
+    UnmakeSnapshot,
+    /// It is gone.
+    DropSnapshot,
     /// An init appears, and the host writes the id map down.
     Spawn,
     /// The init still lives and has the right map.
@@ -76,14 +90,17 @@ pub(super) enum Carrier {
     Nobody,
 }
 
-/// The pieces of what an intent does, in order; never empty.
-pub(super) fn pieces_of(intent: &Intent) -> &'static [Piece] {
+/// The pieces of what an intent does, in order; never empty. `live` says that the source to be let go has a snapshot for its clones.
+pub(super) fn pieces_of(intent: &Intent, live: bool) -> &'static [Piece] {
     match &intent.action {
-        Action::FetchTemplate | Action::SetFirewall | Action::TakeSnapshot => READ_MAP,
+        Action::FetchTemplate => FETCH,
+        Action::SetFirewall => FIREWALL,
+        Action::TakeSnapshot | Action::Hold { by: HoldBy::Snapshot, .. } => SNAPSHOT,
+        Action::Release if live => UNSNAPSHOT,
         Action::Create { .. } => CREATE,
         Action::Clone { .. } => CLONE,
         Action::Mark => MARK,
-        Action::Hold { .. } | Action::Stop { .. } => STOP,
+        Action::Hold { by: HoldBy::Stop, .. } | Action::Stop { .. } => STOP,
         Action::Release => RELEASE,
         Action::Configure => CONFIGURE,
         Action::Start { .. } => START,
@@ -100,10 +117,10 @@ pub(super) fn pieces_of(intent: &Intent) -> &'static [Piece] {
     }
 }
 
-pub(super) fn carrier_of(action: &Action) -> Carrier {
+pub(super) fn carrier_of(action: &Action, live: bool) -> Carrier {
     match action {
+        Action::Release if live => Carrier::Shim,
         Action::FetchTemplate
-        | Action::SetFirewall
         | Action::TakeSnapshot
         | Action::Create { .. }
         | Action::Clone { .. }
@@ -117,6 +134,7 @@ pub(super) fn carrier_of(action: &Action) -> Carrier {
         Action::Mark
         | Action::Release
         | Action::Configure
+        | Action::SetFirewall
         | Action::ReadIdmap { .. }
         | Action::Prepare { .. }
         | Action::Attach { .. }
@@ -152,8 +170,8 @@ pub(super) fn changes_host(action: &Action) -> bool {
 }
 
 /// How long the piece with this number takes, in milliseconds: its own time, a fifth more or less.
-pub(super) fn duration_ms(intent: &Intent, number: u8, dice: Dice) -> u64 {
-    let base = u64::from(pieces_of(intent).get(usize::from(number)).map_or(0, |piece| piece.ms));
+pub(super) fn duration_ms(intent: &Intent, pieces: &[Piece], number: u8, dice: Dice) -> u64 {
+    let base = u64::from(pieces.get(usize::from(number)).map_or(0, |piece| piece.ms));
     let keys = [u64::from(intent.ctid.get()), step_key(&intent.step.step), u64::from(intent.attempt), u64::from(number)];
     dice.between(&keys, base - base / 5, base + base / 5)
 }
@@ -162,6 +180,10 @@ const fn piece(act: Act, ms: u32) -> Piece {
     Piece { act, ms }
 }
 
+const FETCH: &[Piece] = &[piece(Act::FetchHalf, 2000), piece(Act::FetchRest, 2000), piece(Act::Sync, 100)];
+const FIREWALL: &[Piece] = &[piece(Act::WriteFirewall, 5), piece(Act::Sync, 5)];
+const SNAPSHOT: &[Piece] = &[piece(Act::PrepareSnapshot, 300), piece(Act::KeepSnapshot, 400), piece(Act::Sync, 50)];
+const UNSNAPSHOT: &[Piece] = &[piece(Act::UnmakeSnapshot, 300), piece(Act::DropSnapshot, 350), piece(Act::Sync, 50)];
 const CREATE: &[Piece] = &[piece(Act::Claim, 150), piece(Act::Fill, 1500), piece(Act::Complete, 250), piece(Act::Sync, 100)];
 const CLONE: &[Piece] =
     &[piece(Act::LockSource, 50), piece(Act::Claim, 150), piece(Act::Fill, 2500), piece(Act::Complete, 200), piece(Act::Sync, 100)];

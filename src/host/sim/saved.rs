@@ -9,8 +9,9 @@
 //! Not here: when to save (`backend`).
 
 mod container;
+mod proxmox;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Moment, Now, Wall};
 
 use super::disk::{Directory, OnDisk, Place};
+use super::storage::Stored;
 use super::world::{World, WorldOptions};
 use container::SavedSlot;
 
@@ -122,6 +124,9 @@ struct Host {
     boots: u32,
     hidden_secrets: BTreeSet<String>,
     settled_in: BTreeSet<String>,
+    /// Templates that were fetched, each with whether it is whole.
+    #[serde(default)]
+    templates: BTreeMap<String, bool>,
 }
 
 impl Host {
@@ -139,6 +144,7 @@ impl Host {
             boots: world.boots,
             hidden_secrets: BTreeSet::clone(&world.hidden_secrets),
             settled_in: world.settled_in.iter().map(JournalId::to_string).collect(),
+            templates: world.templates.get().iter().map(|(name, what)| (name.clone(), *what == Stored::Whole)).collect(),
         }
     }
 
@@ -163,6 +169,9 @@ impl Host {
         world.hidden_secrets = Arc::new(self.hidden_secrets);
         let settled_in: Option<BTreeSet<JournalId>> = self.settled_in.iter().map(|id| id.parse().ok()).collect();
         world.settled_in = Arc::new(settled_in?);
+        let stored = |whole: bool| if whole { Stored::Whole } else { Stored::Part };
+        let templates = self.templates.into_iter().map(|(name, whole)| (name, stored(whole))).collect();
+        world.templates = OnDisk::safe(Arc::new(templates));
         Some(())
     }
 }

@@ -38,9 +38,9 @@ impl World {
 
     /// Holds stand in a journal alone: with the journal they are gone, and nobody starts a container in spite of one.
     pub(crate) fn forget_holds(&mut self) {
-        let held: Vec<Ctid> = self.slots.iter().filter(|(_, slot)| slot.held).map(|(ctid, _)| *ctid).collect();
+        let held: Vec<Ctid> = self.slots.iter().filter(|(_, slot)| slot.held.is_some()).map(|(ctid, _)| *ctid).collect();
         for ctid in held {
-            self.slot_mut(ctid).held = false;
+            self.slot_mut(ctid).held = None;
         }
     }
 

@@ -12,7 +12,7 @@ use phoenix_journal::{Digest, Epoch, JournalId};
 
 use crate::ids::{BootId, Ctid, IdMap, Incarnation, Moment, Now, Step, Token, Wall};
 use crate::machine::Report;
-use crate::plan::{Effect, Init};
+use crate::plan::{Effect, HoldBy, Init};
 
 use super::crash::Survivors;
 use super::damage::{Damage, ScriptStart};
@@ -20,6 +20,7 @@ use super::dice::Dice;
 use super::disk::{Directory, Guest, OnDisk, Place};
 use super::faults::Faults;
 use super::op::Op;
+use super::storage::{Storage, Templates};
 
 /// What a world is made from.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct WorldOptions {
     pub behaviour: Behaviour,
     /// What goes wrong.
     pub faults: Faults,
+    /// The storages by name; [`Storage::usual`] by default. One that is not among them keeps snapshots and copies them.
+    pub storages: BTreeMap<String, Storage>,
 }
 
 impl WorldOptions {
@@ -41,7 +44,14 @@ impl WorldOptions {
     #[expect(clippy::missing_panics_doc, reason = "the text is a boot id for every seed")]
     pub fn seeded(seed: u64) -> Self {
         let boot = format!("sim-{seed:016x}").parse().expect("letters, digits and a hyphen are a boot id");
-        Self { seed, boot, wall: Wall(1_735_689_600_000), behaviour: Behaviour::default(), faults: Faults::default() }
+        Self {
+            seed,
+            boot,
+            wall: Wall(1_735_689_600_000),
+            behaviour: Behaviour::default(),
+            faults: Faults::default(),
+            storages: Storage::usual(),
+        }
     }
 }
 
@@ -108,6 +118,7 @@ pub struct World {
     pub(super) slots: BTreeMap<Ctid, Arc<Slot>>,
     pub(super) places: Arc<BTreeMap<PathBuf, Place>>,
     pub(super) hidden_secrets: Arc<BTreeSet<String>>,
+    pub(super) templates: OnDisk<Templates>,
     /// The journals that this host was made recognisable for.
     pub(super) settled_in: Arc<BTreeSet<JournalId>>,
     pub(super) ops: BTreeMap<OpId, Op>,
@@ -131,8 +142,8 @@ pub(super) struct Clock {
 pub(super) struct Slot {
     pub(super) guest: OnDisk<Option<Arc<Guest>>>,
     pub(super) up: Option<Up>,
-    /// Held as a clone source; the world's own memory of what was asked, not the host's.
-    pub(super) held: bool,
+    /// Held as a clone source, and how; the world's own memory of what was asked, not the host's.
+    pub(super) held: Option<HoldBy>,
     /// Until when another process has the lock, in milliseconds since the world began.
     pub(super) busy_until_ms: u64,
     /// What the shim of the newest operation left.
@@ -195,6 +206,7 @@ impl World {
             slots: BTreeMap::new(),
             places: Arc::default(),
             hidden_secrets: Arc::default(),
+            templates: OnDisk::default(),
             settled_in: Arc::default(),
             ops: BTreeMap::new(),
             damage: Arc::default(),
@@ -230,9 +242,14 @@ impl World {
     /// Does not look whether the container is locked: beside another operation that changes the same container this is
     /// [`Damage::TwoMutators`].
     pub fn begin(&mut self, effect: &Effect) -> OpId {
+        self.begin_shared(Arc::new(effect.clone()))
+    }
+
+    /// As [`begin`](Self::begin), for those who have no more use for the effect.
+    pub(crate) fn begin_shared(&mut self, effect: Arc<Effect>) -> OpId {
         let id = OpId(self.next_op);
         self.next_op += 1;
-        self.note_overlap(effect);
+        self.note_overlap(&effect);
         let op = self.plan_op(effect);
         self.ops.insert(id, op);
         id
@@ -345,6 +362,7 @@ impl World {
             slots: slots.collect(),
             places: Arc::clone(&self.places),
             hidden_secrets: Arc::clone(&self.hidden_secrets),
+            templates: self.templates.clone(),
             settled_in: Arc::clone(&self.settled_in),
             ops: ops.collect(),
             damage: Arc::clone(&self.damage),

@@ -219,7 +219,7 @@ fn a_path_that_no_configuration_can_hold_is_told_before_it_is_written() {
         ..spec
     };
     let spec = mapped(Spec { mounts: vec![mounted("/srv/a")], ..spec(900_101) });
-    assert_eq!(node.says(&[spec.clone()]), Vec::<String>::new(), "where the version is not known, Proxmox says it");
+    assert_eq!(node.says(std::slice::from_ref(&spec)), Vec::<String>::new(), "where the version is not known, Proxmox says it");
     fs::create_dir_all(node.path("var/lib/dpkg")).expect("a directory");
     node.write("var/lib/dpkg/status", "Package: pve-container\nStatus: install ok installed\nVersion: 5.3.5\n");
     one(&node.says(&[spec]), &["asks for a mapped mount, which pve-container 5.3.5 does not know"]);

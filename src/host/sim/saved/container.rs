@@ -15,7 +15,9 @@ use crate::host::sim::disk::{Attached, ConfigLock, Guest, InsideNote, Made, Make
 use crate::host::sim::world::{End, Kept, Left, Slot, Up};
 use crate::ids::{Ctid, IdMap, Step, StepId, Target, Wall};
 use crate::manifest::{Address, Autostart, Nic, Resources};
-use crate::plan::{Mark, Reason};
+use crate::plan::{HoldBy, Mark, Reason};
+
+use super::proxmox::{SavedFirewall, SavedSnapshot};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct SavedSlot {
@@ -23,6 +25,9 @@ pub(super) struct SavedSlot {
     guest: Option<SavedGuest>,
     up: Option<SavedUp>,
     held: bool,
+    /// Whether it is held by a snapshot.
+    #[serde(default)]
+    held_live: bool,
     busy_until_ms: u64,
     left: Option<SavedLeft>,
     #[serde(default)]
@@ -45,6 +50,12 @@ struct SavedGuest {
     inside: Vec<SavedTrace>,
     #[serde(default)]
     notes: Vec<SavedNote>,
+    #[serde(default)]
+    storage: Option<String>,
+    #[serde(default)]
+    snapshots: Vec<SavedSnapshot>,
+    #[serde(default)]
+    firewall: Option<SavedFirewall>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,6 +71,9 @@ enum SavedStage {
 enum SavedLock {
     Create,
     Disk(u32),
+    Snapshot,
+    SnapshotDelete,
+    Backup(u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,7 +125,7 @@ struct SavedMount {
 }
 
 #[derive(Serialize, Deserialize)]
-struct SavedTrace {
+pub(super) struct SavedTrace {
     by: u32,
     incarnation: String,
     step: String,
@@ -199,7 +213,8 @@ impl SavedSlot {
                 ready_ms: (ready_ms < u64::MAX).then_some(ready_ms),
                 frozen,
             }),
-            held: *held,
+            held: held.is_some(),
+            held_live: *held == Some(HoldBy::Snapshot),
             busy_until_ms: *busy_until_ms,
             left: left.as_deref().map(SavedLeft::of),
             results: results.iter().map(SavedKept::of).collect(),
@@ -221,7 +236,7 @@ impl SavedSlot {
                 ready_ms: ready_ms.unwrap_or(u64::MAX),
                 frozen,
             }),
-            held: self.held,
+            held: self.held.then_some(if self.held_live { HoldBy::Snapshot } else { HoldBy::Stop }),
             busy_until_ms: self.busy_until_ms,
             left,
             results: Arc::new(self.results.into_iter().map(SavedKept::restore).collect::<Option<_>>()?),
@@ -234,7 +249,22 @@ impl SavedSlot {
 
 impl SavedGuest {
     fn of(guest: &Guest) -> Self {
-        let Guest { made, lock, mark, settings, unprivileged, idmap, idmap_on_file, mounts, autostart, inside, notes } = guest;
+        let Guest {
+            made,
+            lock,
+            mark,
+            settings,
+            unprivileged,
+            idmap,
+            idmap_on_file,
+            mounts,
+            autostart,
+            inside,
+            notes,
+            storage,
+            snapshots,
+            firewall,
+        } = guest;
         let half = match made {
             Made::Whole => None,
             Made::Half { stage, maker } => {
@@ -249,6 +279,9 @@ impl SavedGuest {
         let lock = lock.map(|lock| match lock {
             ConfigLock::Create => SavedLock::Create,
             ConfigLock::Disk { target } => SavedLock::Disk(target.get()),
+            ConfigLock::Snapshot => SavedLock::Snapshot,
+            ConfigLock::SnapshotDelete => SavedLock::SnapshotDelete,
+            ConfigLock::Backup { until_ms } => SavedLock::Backup(until_ms),
         });
         let mount = |(at, attached): (&Target, &Attached)| {
             let Attached { path, read_only, mapped, owner_right } = attached.clone();
@@ -267,6 +300,9 @@ impl SavedGuest {
             autostart: (enabled, order, up_delay_s, down_timeout_s),
             inside: inside.iter().map(SavedTrace::of).collect(),
             notes: notes.iter().map(SavedNote::of).collect(),
+            storage: storage.as_deref().map(str::to_owned),
+            snapshots: snapshots.iter().map(SavedSnapshot::of).collect(),
+            firewall: firewall.as_deref().map(SavedFirewall::of),
         }
     }
 
@@ -286,6 +322,9 @@ impl SavedGuest {
             None => None,
             Some(SavedLock::Create) => Some(ConfigLock::Create),
             Some(SavedLock::Disk(target)) => Some(ConfigLock::Disk { target: Ctid::new(target).ok()? }),
+            Some(SavedLock::Snapshot) => Some(ConfigLock::Snapshot),
+            Some(SavedLock::SnapshotDelete) => Some(ConfigLock::SnapshotDelete),
+            Some(SavedLock::Backup(until_ms)) => Some(ConfigLock::Backup { until_ms }),
         };
         let mount = |saved: SavedMount| {
             let SavedMount { at, path, read_only, mapped, owner_right } = saved;
@@ -306,6 +345,9 @@ impl SavedGuest {
             autostart: Autostart { enabled, order, up_delay_s, down_timeout_s },
             inside: Arc::new(self.inside.into_iter().map(SavedTrace::restore).collect::<Option<_>>()?),
             notes: Arc::new(self.notes.into_iter().map(SavedNote::restore).collect::<Option<_>>()?),
+            storage: self.storage.map(Arc::from),
+            snapshots: Arc::new(self.snapshots.into_iter().map(SavedSnapshot::restore).collect::<Option<_>>()?),
+            firewall: self.firewall.map(|firewall| firewall.restore().ok_or(())).transpose().ok()?.map(Arc::new),
         })
     }
 }
@@ -370,7 +412,7 @@ impl SavedNic {
 }
 
 impl SavedTrace {
-    fn of(trace: &Trace) -> Self {
+    pub(super) fn of(trace: &Trace) -> Self {
         let Trace { by, incarnation, step, script, completed, torn } = trace;
         Self {
             by: by.get(),
@@ -382,7 +424,7 @@ impl SavedTrace {
         }
     }
 
-    fn restore(self) -> Option<Trace> {
+    pub(super) fn restore(self) -> Option<Trace> {
         let step: StepId = self.step.parse().ok()?;
         Some(Trace {
             by: Ctid::new(self.by).ok()?,
