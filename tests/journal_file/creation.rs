@@ -205,5 +205,4 @@ const PARCEL: Machine = Machine {
 const OLD: Schema = Schema { application_id: 7, version: 1, machines: &[PARCEL] };
 
 /// With a way back.
-const NEW: Schema =
-    Schema { version: 2, machines: &[Machine { edges: &[("packed", "shipped"), ("shipped", "packed")], ..PARCEL }], ..OLD };
+const NEW: Schema = Schema { version: 2, machines: &[Machine { edges: &[("packed", "shipped"), ("shipped", "packed")], ..PARCEL }], ..OLD };
