@@ -70,14 +70,14 @@ fn a_large_journal_is_looked_at_whole_now_and_then_and_its_last_entry_always() {
         let large = Draft { blobs: vec![vec![number; 8 << 20]], ..note("a", "packed") };
         assert!(writer.append_group(vec![large]).expect("room")[0].is_ok());
     }
-    assert!(writer.append_group(vec![Draft { payload: "the last one".to_owned(), ..note("a", "packed") }]).expect("room")[0].is_ok());
+    assert!(writer.append_group(vec![Draft { payload: "written at the end".to_owned(), ..note("a", "packed") }]).expect("room")[0].is_ok());
     drop(writer);
-    alter(&made.path, b"the last one", b"the lost one");
+    alter(&made.path, b"written at the end", b"altered at the end");
     match Writer::open(&made.path, &SCHEMA, info()) {
         Err(JournalError::Damaged { what, .. }) => assert_eq!(what, "the hash of its last entry (11) is another one"),
         other => panic!("{other:?}"),
     }
-    alter(&made.path, b"the lost one", b"the last one");
+    alter(&made.path, b"altered at the end", b"written at the end");
     alter(&made.path, b"as it was written", b"as it was altered");
     let mut openings = 0;
     let found = loop {

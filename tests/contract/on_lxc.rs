@@ -115,6 +115,10 @@ impl Site for OnLxc {
         true
     }
 
+    fn environment(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn has_sentinels(&self) -> bool {
         true
     }

@@ -153,6 +153,11 @@ impl Site for OnPct {
         true
     }
 
+    fn environment(&self) -> Vec<String> {
+        // From the configuration that Proxmox makes for LXC.
+        vec!["TERM=linux".to_owned()]
+    }
+
     fn has_sentinels(&self) -> bool {
         false
     }

@@ -118,6 +118,10 @@ impl Site for OnSim {
         false
     }
 
+    fn environment(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn has_sentinels(&self) -> bool {
         true
     }

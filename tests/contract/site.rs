@@ -61,6 +61,9 @@ pub(crate) trait Site {
     /// Whether scripts are run: the simulator counts them and lets them succeed.
     fn runs_scripts(&self) -> bool;
 
+    /// What a host's own configuration puts into the environment of everything that runs inside.
+    fn environment(&self) -> Vec<String>;
+
     /// Whether the host bears something of each journal that was made on it; else it is known by its own name.
     fn has_sentinels(&self) -> bool;
 }

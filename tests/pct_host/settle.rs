@@ -175,7 +175,7 @@ fn a_clone_that_was_killed_leaves_neither_target_nor_locks() {
         ("volume", Row::Partial),
         ("config", Row::Partial),
         ("unlocked", Row::Partial),
-        ("end", Row::Absent),
+        ("end", Row::Done),
     ]) {
         let copy = world.clone_of(source.ctid, ctid(place));
         let fault = format!("clone {} kill-both-after {piece}", source.ctid);
@@ -186,6 +186,8 @@ fn a_clone_that_was_killed_leaves_neither_target_nor_locks() {
         world.done(&copy, Step::DownDestroy, Action::Destroy);
         world.is_clean(copy.ctid);
     }
+    let copy = world.clone_of(source.ctid, ctid(900_756));
+    check(&world, &copy, Step::DefineClone, || clone_of(&source, CopyFrom::Current), "set 900756 kill-after locked", Row::Absent);
 }
 
 #[test]

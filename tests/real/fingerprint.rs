@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::ground::Ground;
+use super::ground::{Ground, Kind};
 use super::processes::{Process, all};
 use super::proxmox::comparable;
 use super::tree::tree;
@@ -44,6 +44,10 @@ impl Ground {
         let config = fs::read_to_string(self.config(place)).unwrap_or_else(|error| error.to_string());
         found.insert(format!("{name} config"), if self.pve().is_some() { comparable(&config) } else { config });
         tree(&self.rootfs(place), &name, found);
+        if self.kind() == Kind::Pct {
+            // A container that is down has no root directory there; a result that is found then leaves no note.
+            found.retain(|path, _| !path.contains("/var/lib/phoenix"));
+        }
         let Some(init) = self.init(place) else {
             found.insert(format!("{name} init"), "none".to_owned());
             return;

@@ -13,7 +13,11 @@ use super::leftover::Leftover;
 
 impl Act<'_, Pct> {
     pub(super) fn destroy(&self) -> Taken {
-        self.check_mark()?;
+        match self.check_mark() {
+            // Nothing is there: what its scripts left goes as well.
+            Err(result) if *result == StepResult::Gone => return self.finish_destroying(),
+            other => other?,
+        }
         self.check_protection()?;
         if !self.up()?.is_down() {
             return Err(failed(FailureClass::Transient, "the container is up; it is stopped before it is destroyed"));
