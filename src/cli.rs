@@ -7,6 +7,7 @@ mod args;
 mod blame;
 mod check;
 mod decide;
+mod doctor;
 mod down;
 mod explain;
 mod faults;
@@ -24,6 +25,7 @@ mod signals;
 mod status;
 mod templates;
 mod up;
+mod vet;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -69,6 +71,7 @@ fn run(setting: &Setting, command: Command) -> Result<Exit, CliError> {
         Command::Status(args) => status::run(setting, &args),
         Command::Plan(args) => plan::run(setting, &args),
         Command::Check(args) => check::run(setting, &args),
+        Command::Doctor => doctor::run(setting),
         Command::Rehearse(args) => rehearse::run(setting, &args),
         Command::Explain(args) => explain::run(setting, &args),
         Command::History(args) => history::run(setting, &args),

@@ -4,6 +4,7 @@
 //! effect's mark. No method has a default body: a host that cannot do something says so in the report. Not here: retries,
 //! order, recovery (`engine`), and writing to the journal (`driver`).
 
+pub mod doctor;
 mod local;
 pub mod lxc;
 mod ownership;
@@ -11,6 +12,7 @@ pub mod pct;
 pub mod sim;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use phoenix_journal::{JournalId, Recorded};
 
@@ -18,6 +20,7 @@ use crate::ids::{Ctid, HostKind, Now};
 use crate::machine::{Report, Wait};
 use crate::manifest::Spec;
 use crate::plan::{Doubt, Effect, Mark, Observation, Traces};
+use crate::shim::Lock;
 
 /// A backend. All methods may block; they are called from worker threads, several at once for different containers.
 pub trait Host: Send + Sync {
@@ -38,6 +41,10 @@ pub trait Host: Send + Sync {
     /// host cannot prove that it is the one `journal` was made on (an unmounted directory must not look like an empty fleet).
     fn observe(&self, journal: Option<&JournalId>, ctids: &[Ctid]) -> Result<Observation, HostError>;
 
+    /// Says what this host cannot do of what is wanted, all at once, by looking and without a process per container. An empty
+    /// answer promises nothing. Asked before anything is recorded.
+    fn vet(&self, wanted: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError>;
+
     /// Takes the locks of the given containers, in the order given, without waiting.
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError>;
 
@@ -56,6 +63,17 @@ pub trait Host: Send + Sync {
     /// Reads what is left of the scripts of the container that `mark` means, and whether its configuration is what `spec` says:
     /// for whoever has lost the journal. Changes nothing. To be asked under the container's lock, once its mark has been seen.
     fn traces(&self, spec: &Spec, mark: &Mark) -> Result<Traces, HostError>;
+}
+
+/// Something that a host cannot do for a container as it is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Objection {
+    /// The container.
+    pub ctid: Ctid,
+    /// What is in the way.
+    pub what: String,
+    /// What to do, a command where there is one.
+    pub remedy: String,
 }
 
 /// Where a host says what it is waiting for.
@@ -80,10 +98,20 @@ pub struct Territory {
 /// The locks of one or two containers. Dropping it lets go of them, unless a shim holds them too.
 #[derive(Debug)]
 pub struct Lease {
-    /// The locked descriptors, in the order they were taken; empty where locks are not files.
-    pub files: Vec<std::fs::File>,
+    /// The locks, in the order they were taken; empty where locks are not files.
+    pub locks: Vec<Lock>,
     /// Whatever else is to be kept until the effect is done.
     pub keep: Option<Box<dyn Any + Send>>,
+}
+
+impl Lease {
+    /// The first lock whose file is not at its path any more, or cannot be looked at: it excludes nobody. To be asked just
+    /// before acting: between locking and acting a process can be stopped for as long as it takes others to clear the
+    /// directory and to take over.
+    pub fn displaced(&self) -> Option<&Lock> {
+        let believed = phoenix_journal::sabotaged("locks_are_not_looked_at_again");
+        self.locks.iter().find(|lock| !believed && !lock.is_in_place().unwrap_or(false))
+    }
 }
 
 /// Why a lock was not taken.

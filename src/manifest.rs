@@ -28,7 +28,7 @@ use crate::ids::{Ctid, FleetName};
 
 use files::{Files, Refusal};
 use json::NotJson;
-use source::{Findings, Source};
+use source::{Findings, Source, Span};
 use tables::FleetTable;
 
 pub use claims::{HostOwner, VolumeClaim, volume_conflicts};
@@ -66,6 +66,8 @@ pub struct Checked {
     containers: BTreeMap<Ctid, Spec>,
     order: Vec<Ctid>,
     warnings: Warnings,
+    source: Source,
+    keys: BTreeMap<Ctid, Span>,
 }
 
 /// Reads the file, parses and checks it.
@@ -112,11 +114,12 @@ impl Manifest<Parsed> {
             let base = std::path::absolute(&path).ok()?.parent()?.to_owned();
             check::check(&fleet, &base, around, Files::new(around), &mut found)
         });
-        let Some(check::Fleet { name, containers, order }) = checked else {
+        let Some(check::Fleet { name, containers, order, keys }) = checked else {
             return Err(problems(&path, found));
         };
+        let source = found.source();
         let warnings = Warnings::new(&path.to_string_lossy(), found.finish().1);
-        Ok(Manifest { path, condition: Checked { fleet: name, containers, order, warnings } })
+        Ok(Manifest { path, condition: Checked { fleet: name, containers, order, warnings, source, keys } })
     }
 }
 
@@ -141,6 +144,18 @@ impl Manifest<Checked> {
     /// The containers with every one after those it depends on; the order is the same for the same manifest.
     pub fn order(&self) -> &[Ctid] {
         &self.condition.order
+    }
+
+    /// What a host has against containers of this fleet, each as what is wrong and what to do, as problems of the manifest: with
+    /// the places where the containers stand. `None` if there is nothing.
+    pub fn refused(&self, objections: impl IntoIterator<Item = (Ctid, String, String)>) -> Option<Problems> {
+        let mut found = Findings::new(self.condition.source.clone());
+        for (ctid, what, remedy) in objections {
+            let whole = 0..0;
+            found.problem(self.condition.keys.get(&ctid).unwrap_or(&whole), format!("container {ctid}: {what}"), remedy);
+        }
+        let (problems, _) = found.finish();
+        (!problems.is_empty()).then(|| Problems::new(&self.path.to_string_lossy(), problems))
     }
 
     /// What will not do what one might think.

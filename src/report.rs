@@ -4,6 +4,7 @@
 //! Not here: arguments, terminals, exit codes (`cli`), and deciding anything.
 
 pub mod clock;
+mod doctor;
 mod event;
 mod explain;
 mod history;
@@ -17,6 +18,7 @@ mod steps;
 mod table;
 mod ways;
 
+pub use doctor::{DoctorReport, FindingReport};
 pub use event::{Event, event, fact_text, standing_text};
 pub use explain::{Evidence, Explanation, LiveSight, explain, explain_unreadable, sight};
 pub use history::{Timeline, TimelineEntry};

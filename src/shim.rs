@@ -32,6 +32,7 @@ mod unpack;
 mod wire;
 
 pub use clock::Clock;
+pub use freezer::thaw;
 pub use job::{ContainerRef, IntentRef, Job, JobError, Kept, Secret, Task, Variables};
 pub use left::{Begun, LEFT_FILES_MAX, Left};
 pub use lock::{Holder, Lock, LockError, LockName, RuntimeDir, RuntimeDirError};

@@ -51,6 +51,16 @@ fn a_failing_script_is_told_with_what_it_wrote_and_what_to_do() {
 }
 
 #[test]
+fn resume_leaves_a_failed_script_alone_and_up_tries_it_again() {
+    let stage = Stage::with_fleet();
+    stage.env("PHOENIX_SIM_FAULTS", "102 feature.apply[base] exit 1").run(&["up", "fleet.json", "-j1"]).ended(1);
+    let told = stage.run(&["history", "102"]).out;
+    stage.run(&["resume"]).ended(1);
+    assert_eq!(stage.run(&["history", "102"]).out, told, "nothing was begun");
+    stage.run(&["up", "fleet.json"]).well();
+}
+
+#[test]
 fn a_container_removed_by_hand_is_quarantined_until_somebody_decides() {
     let stage = Stage::with_fleet();
     stage.run(&["up", "fleet.json", "-j1"]).well();
@@ -100,6 +110,17 @@ fn down_lists_asks_and_destroys() {
     shows!("status_down", stage.run(&["status"]));
     stage.run(&["down", "--all", "--yes", "-j1"]).well();
     shows!("up_after_down", stage.run(&["up", "fleet.json", "-j1"]));
+}
+
+#[test]
+fn a_down_that_failed_is_not_resumed_once_an_up_has_followed() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.env("PHOENIX_SIM_FAULTS", "102 down.destroy permanent").run(&["down", "102", "--yes"]).ended(1);
+    stage.run(&["up", "fleet.json"]).well();
+    let before = stage.run(&["journal", "export"]).out;
+    stage.run(&["resume"]).well();
+    assert_eq!(stage.run(&["journal", "export"]).out, before, "nothing is left to do");
 }
 
 #[test]
@@ -387,4 +408,35 @@ fn a_journal_that_cannot_be_used_is_moved_aside_and_never_deleted() {
     assert_eq!(std::fs::read_to_string(moved).expect("still there"), "this was a journal once");
     assert_eq!(answer["containers"][0]["scripts"][0]["proof"], "result", "{answer:#}");
     stage.run(&["up", "fleet.json", "-j1"]).well();
+}
+
+#[test]
+fn the_doctor_looks_where_no_host_can_be_made() {
+    let stage = Stage::with_fleet();
+    let said = stage.run(&["doctor", "--json"]).well();
+    let report: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((&report["schema"], &report["host"], &report["fit"]), (&1.into(), &"sim".into(), &true.into()));
+    let node = stage.env("PHOENIX_PVE_ROOT", "/nonexistent").run(&["doctor", "--host", "pct", "--json"]).ended(3);
+    let report: Value = serde_json::from_str(&node.out).expect("JSON");
+    let bad = |topic: &str| {
+        let findings = report["findings"].as_array().expect("findings");
+        let found = findings.iter().find(|finding| finding["topic"] == topic && finding["level"] == "bad");
+        found.map(|finding| finding["what"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+    };
+    assert!(bad("programs").contains("/nonexistent/usr/sbin/pct"), "{report:#}");
+    assert!(bad("cluster").contains("the cluster's file system is not mounted"), "{report:#}");
+}
+
+#[test]
+fn the_doctor_says_what_to_do_about_what_is_in_the_way() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::with_fleet();
+    std::fs::create_dir(stage.path().join("journal")).expect("a directory");
+    std::fs::set_permissions(stage.path().join("journal"), PermissionsExt::from_mode(0o777)).expect("a mode");
+    support::settings().bind(|| {
+        let mut settings = insta::Settings::clone_current();
+        settings.add_filter(r"(?m)^.*free for the journal.*$\n", "");
+        settings.add_filter(r"/[^ `]*/journal ", "[dir]/journal ");
+        settings.bind(|| insta::assert_snapshot!("doctor", stage.run(&["doctor"]).whole()));
+    });
 }

@@ -9,17 +9,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fuzzed::{engine_history, idmap, journal_replay, lxc_config, manifest};
+use fuzzed::{engine_history, idmap, journal_replay, lxc_config, manifest, pct_config, pct_properties};
 
 type Run = fn(&[u8]);
 
 /// Every target, as in `fuzz/Cargo.toml`.
-const TARGETS: [(&str, Run); 5] = [
+const TARGETS: [(&str, Run); 7] = [
     ("manifest", manifest::run),
     ("journal_replay", journal_replay::run),
     ("engine_history", engine_history::run),
     ("idmap", idmap::run),
     ("lxc_config", lxc_config::run),
+    ("pct_config", pct_config::run),
+    ("pct_properties", pct_properties::run),
 ];
 
 fn top() -> PathBuf {
@@ -73,6 +75,16 @@ fn id_maps() {
 #[test]
 fn lxc_configurations() {
     check("lxc_config");
+}
+
+#[test]
+fn proxmox_configurations() {
+    check("pct_config");
+}
+
+#[test]
+fn property_strings() {
+    check("pct_properties");
 }
 
 #[test]

@@ -5,6 +5,8 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and prints everything else")]
 #![expect(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
+#[path = "fleets/archive.rs"]
+mod archive;
 #[path = "fleets/mod.rs"]
 mod fleets;
 #[path = "fleets/hands.rs"]
@@ -25,10 +27,11 @@ use phoenix::machine::{Evidence, FailureClass, StepResult};
 use phoenix::manifest::{Origin, Ownership};
 use phoenix::plan::{Action, CopyFrom, HoldBy, StartPurpose};
 
+use archive::template;
 use fleets::ctid;
 use hands::mark;
 use steps::start;
-use world::{HOST_ROOT, World, template};
+use world::{HOST_ROOT, World};
 
 /// From nothing to nothing, by the steps of a whole `up` and `down`.
 #[test]

@@ -14,11 +14,12 @@ use phoenix::driver::{Observer, Progress, Silent};
 use phoenix::engine::Stand;
 use phoenix::host::sim::{Behaviour, Fault, Faults, Rates, Sabotage, Survivors, Tamper, What, When, Where, World, WorldOptions};
 use phoenix::ids::{State, StepId};
+use phoenix::journal::Account;
 use phoenix::machine::{Fact, RunCommand, RunEnd};
 use phoenix::manifest::Spec;
 use phoenix::plan::Doubt;
 use phoenix::rehearse::{Budget, Crash, CrashKind, Ended, Findings, Guide, Nobody, Place, Point, Rehearsal, Script, Stage};
-use phoenix_journal::Append;
+use phoenix_journal::{Append, Body, Draft};
 use proptest::prelude::*;
 
 const JOBS: usize = 4;
@@ -275,6 +276,21 @@ fn a_wreck_is_what_the_crash_itself_leaves() {
     }
 }
 
+/// A wreck remembers what its journal was folded into: that has to be what the journal says if it is read from the beginning.
+#[test]
+fn what_a_wreck_remembers_is_what_its_journal_says() {
+    let mut firsts = Wrecks::default();
+    stage(trio(), 3).run(RunCommand::Up, &mut firsts, &mut Silent).expect("a run");
+    for (first, mut wreck) in firsts.0.into_iter().step_by(97) {
+        let mut seconds = Wrecks::default();
+        wreck.run(RunCommand::Resume, &mut seconds, &mut Silent).expect("a run");
+        for (second, wreck) in seconds.0.into_iter().step_by(13).chain([(first, wreck)]) {
+            let read = Account::of(wreck.journal.replay(None).expect("a journal"));
+            assert_eq!(format!("{:?}", wreck.account().expect("an account")), format!("{read:?}"), "{first} {second}");
+        }
+    }
+}
+
 #[derive(Default)]
 struct Wrecks(Vec<(Crash, Stage)>);
 
@@ -365,6 +381,31 @@ fn a_fleet_taken_down_comes_up_again_as_a_new_incarnation() {
     let second = stage.account().expect("an account").lives.remove(&ctid(100)).expect("declared").expect("readable").incarnation();
     assert_ne!(first, second);
     invariants(&stage);
+}
+
+#[test]
+fn a_container_whose_account_cannot_be_read_holds_up_no_other() {
+    let mut stage = stage(vec![spec(100), spec(101)], 1);
+    let cut = stage.up(Some(Crash { point: 20, kind: CrashKind::Host }), &mut Silent).expect("a run");
+    assert_eq!(cut, Ended::Crashed, "neither is where it is to be");
+    let last = stage.journal.replay(None).expect("a journal").into_iter().rfind(|entry| entry.stream.stream == "100").expect("an entry");
+    let draft = Draft {
+        stream: last.stream.clone(),
+        life: last.life.clone(),
+        generation: last.generation,
+        run: last.run.clone(),
+        body: Body::Note { topic: "standing".to_owned() },
+        state: last.state.clone(),
+        standing: last.standing.clone(),
+        payload: "{\"schema\":99}".to_owned(),
+        at_ms: 0,
+        blobs: Vec::new(),
+    };
+    stage.journal.begin(vec![draft]).expect("no rule speaks of payloads");
+    let Ended::Run { end, stands, .. } = stage.up(None, &mut Silent).expect("a run") else { panic!("cut") };
+    assert_eq!(end, RunEnd::Failed);
+    assert!(matches!(stands[&ctid(100)], Stand::Undecodable(_)), "{stands:#?}");
+    assert_eq!(stands[&ctid(101)], Stand::There);
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn ask(place: &Place, seq: u64, job_token: phoenix::ids::Token, deadline: &Momen
         runtime: &place.runtime,
         locks: &locks,
         clock: &place.clock,
+        tasks: &[],
     };
     let settlement = recover(&inquiry, &|waiting| seen.lock().expect("one thread").push(waiting.clone())).expect("recovers");
     (settlement, seen.into_inner().expect("one thread"))
@@ -280,7 +281,7 @@ fn role_of_a_phoenix_that_is_killed() {
     let lock = Lock::take(&runtime, &LockName::Container { backend: "lxc", ctid }).expect("free");
     let prepared = prepare(&place, job.token).expect("space");
     let said = format!("{} {}\n", job.token, job.deadline);
-    let running = spawn(prepared, job, &[lock.into_file()], &binary()).expect("a shim");
+    let running = spawn(prepared, job, &[lock], &binary()).expect("a shim");
     fs::write(dir.join("said.tmp"), said).expect("said");
     fs::rename(dir.join("said.tmp"), dir.join("said")).expect("said");
     let _ = running.wait();

@@ -224,6 +224,7 @@ fn a_service_left_behind_does_not_keep_the_job_and_holds_nothing() {
         runtime: &place.runtime,
         locks: &locks,
         clock: &place.clock,
+        tasks: &[],
     };
     let settlement = recover(&inquiry, &|waiting| panic!("nothing to wait for: {waiting:?}")).expect("recovers");
     assert!(matches!(settlement.settled, Settled::Result(_)) && lives(daemon));
@@ -306,6 +307,7 @@ fn without_its_shim_a_script_goes_on_and_is_found_by_its_token() {
         runtime: &place.runtime,
         locks: &locks,
         clock: &place.clock,
+        tasks: &[],
     };
     let settlement = recover(&inquiry, &|_| {}).expect("recovers");
     assert!(matches!(settlement.settled, Settled::NoResult), "{settlement:?}");

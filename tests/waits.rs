@@ -12,11 +12,12 @@ use fleets::{ctid, mounted, spec, wanted};
 use phoenix::driver::{Channel, Observer, Progress, Site, up};
 use phoenix::engine::Stand;
 use phoenix::host::sim::{Flow, Sim, World, WorldOptions};
-use phoenix::host::{Host, HostError, Lease, LockError, Territory, Watch};
+use phoenix::host::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
 use phoenix::ids::{Ctid, HostKind, Now, Wall};
 use phoenix::machine::{Fact, Failure, FailureClass, Report, RunEnd, Standing, StepResult, Wait, WaitKind};
 use phoenix::manifest::Spec;
 use phoenix::plan::{Doubt, Effect, Observation};
+use phoenix::shim::{Lock, LockName, RuntimeDir};
 use phoenix_journal::{JournalId, Recorded, WriterInfo};
 
 /// What is said instead of the truth: the step, how often, and the answer.
@@ -46,6 +47,9 @@ struct Meddled {
     told: Lie,
     /// Instead of settling.
     settling: Lie,
+    /// Before which steps the lock's file is removed, after it was locked.
+    robbing: Lie,
+    runtime: RuntimeDir,
     settled: Mutex<Vec<String>>,
 }
 
@@ -70,11 +74,21 @@ impl Host for Meddled {
         self.sim.observe(journal, ctids)
     }
 
+    fn vet(&self, wanted: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError> {
+        self.sim.vet(wanted)
+    }
+
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
-        self.sim.lock(ctids)
+        let mut lease = self.sim.lock(ctids)?;
+        let name = |&ctid| LockName::Container { backend: "sim", ctid };
+        lease.locks = ctids.iter().map(|ctid| Lock::take(&self.runtime, &name(ctid)).expect("free")).collect();
+        Ok(lease)
     }
 
     fn allocate(&self, effect: &Effect, lease: &mut Lease) -> Result<(), HostError> {
+        if self.robbing.about(effect).is_some() {
+            std::fs::remove_file(lease.locks[0].path()).expect("removed");
+        }
         self.sim.allocate(effect, lease)
     }
 
@@ -132,9 +146,14 @@ struct Ran {
 }
 
 fn run(spec: Spec, acting: Lie, told: Lie, settling: Lie) -> Ran {
+    run_robbed(spec, acting, told, settling, nothing())
+}
+
+fn run_robbed(spec: Spec, acting: Lie, told: Lie, settling: Lie, robbing: Lie) -> Ran {
     let directory = tempfile::tempdir().expect("a directory");
     let sim = Sim::new(World::new(WorldOptions::seeded(1)), Flow::Real);
-    let host = Arc::new(Meddled { sim, acting, told, settling, settled: Mutex::default() });
+    let runtime = RuntimeDir::at(directory.path().join("run")).expect("a directory");
+    let host = Arc::new(Meddled { sim, acting, told, settling, robbing, runtime, settled: Mutex::default() });
     let writer = WriterInfo { pid: std::process::id(), command: "test".to_owned(), started_at_ms: 0, boot_id: "test".to_owned() };
     let entropy = || {
         static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -154,6 +173,18 @@ fn a_lock_that_is_held_within_a_step_is_waited_for() {
     assert_eq!(ran.end, RunEnd::Done);
     let results = ran.results.of("volume.prepare[media]");
     assert_eq!(results.len(), 5, "more often than a step may fail: {results:?}");
+}
+
+/// As by a process that was stopped between its intent and its effect, while others cleared the directory of locks.
+#[test]
+fn a_step_whose_lock_was_removed_is_not_begun_and_taken_again_under_the_new_one() {
+    let step = "feature.apply[base]";
+    let ran = run_robbed(spec(101), nothing(), nothing(), nothing(), Lie::new(step, 2, StepResult::Absent));
+    assert_eq!(ran.end, RunEnd::Done);
+    let results = ran.results.of(step);
+    let [StepResult::Failed(first), StepResult::Failed(_), StepResult::Done(_)] = results else { panic!("{results:?}") };
+    assert!(matches!(&first.class, FailureClass::Wait(wait) if wait.kind == WaitKind::Lock), "it costs no attempt: {first:?}");
+    assert!(first.message.ends_with("was removed or replaced after it had been locked; nothing was done"), "{}", first.message);
 }
 
 #[test]
@@ -182,6 +213,15 @@ fn a_script_whose_container_is_lost_has_not_used_its_one_attempt() {
     let ran = run(spec(101), Lie::new("feature.apply[base]", 1, lost), nothing(), nothing());
     assert_eq!(ran.end, RunEnd::Done);
     assert_eq!(ran.results.of("run.start").len(), 2, "it was started again");
+}
+
+#[test]
+fn a_step_that_fails_again_and_again_is_tried_as_often_as_it_may_be_and_no_more() {
+    let step = "configure.set";
+    let fails = StepResult::Failed(Failure::new(FailureClass::Transient, "it is busy"));
+    let ran = run(spec(101), Lie::new(step, 4, fails), nothing(), nothing());
+    assert_eq!((ran.end, ran.results.of(step).len()), (RunEnd::Failed, 3));
+    assert!(matches!(&ran.stands[&ctid(101)], Stand::Stuck(Standing::Failed { .. })), "{:?}", ran.stands);
 }
 
 /// A crash says nothing about a step, but one that brings the host down each time would do so for ever.

@@ -35,6 +35,37 @@ pub trait Append: sealed::Sealed {
     fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, JournalError>;
 }
 
+/// Lent, a journal is appended to as if it were there.
+impl<A: Append> Append for &mut A {
+    fn journal(&self) -> JournalId {
+        (**self).journal()
+    }
+
+    fn epoch(&self) -> Option<(Epoch, EpochId)> {
+        (**self).epoch()
+    }
+
+    fn begin<T: Record>(&mut self, first: Vec<T>) -> Result<Vec<Recorded<T>>, JournalError> {
+        (**self).begin(first)
+    }
+
+    fn append_group<T: Record>(&mut self, batch: Vec<T>) -> Result<Vec<Result<Recorded<T>, Refused>>, JournalError> {
+        (**self).append_group(batch)
+    }
+
+    fn replay(&self, key: Option<&StreamKey>) -> Result<Vec<Entry>, JournalError> {
+        (**self).replay(key)
+    }
+
+    fn positions(&self) -> Result<Vec<Position>, JournalError> {
+        (**self).positions()
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, JournalError> {
+        (**self).blob(digest)
+    }
+}
+
 /// Why one entry is not accepted. Nothing of it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -221,4 +252,6 @@ pub enum Refused {
 /// Only this crate's journals keep what [`Append`] promises.
 pub(crate) mod sealed {
     pub trait Sealed {}
+
+    impl<S: Sealed> Sealed for &mut S {}
 }

@@ -4,6 +4,7 @@
 //! and re-evaluates whole histories for `verify`; that there are two, and a model test between them, is what finds a mistake
 //! in either. The order of the checks is part of the rules: it decides which of several reasons is told.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,20 +15,27 @@ use crate::{Body, DONE, Draft, Position, Refused, Seq, StreamKey};
 /// What the guards need to know of the history. Cheap to clone: simulations do it at every crash point.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    streams: BTreeMap<StreamKey, Arc<Stream>>,
+    streams: BTreeMap<Arc<StreamKey>, Arc<Stream>>,
 }
 
+/// Names are shared among clones: most of a stream's are the same before and after an entry.
 #[derive(Clone, Debug)]
 struct Stream {
     position: Position,
     /// All lives so far, the current one included.
-    lives: BTreeSet<String>,
-    /// Steps done in this life.
-    done: BTreeSet<String>,
-    /// Intents so far of each step in this life.
-    attempts: BTreeMap<String, u32>,
+    lives: BTreeSet<Arc<str>>,
+    /// The steps of this life.
+    steps: BTreeMap<Arc<str>, Tried>,
     /// Step and attempt of the open intent.
-    open: Option<(String, u32)>,
+    open: Option<(Arc<str>, u32)>,
+}
+
+/// What was tried of a step in one life.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tried {
+    /// Intents so far.
+    attempts: u32,
+    done: bool,
 }
 
 impl Ledger {
@@ -60,7 +68,7 @@ impl Ledger {
         match self.streams.get_mut(&draft.stream) {
             Some(stream) => Arc::make_mut(stream).learn(initial, seq, draft),
             None => {
-                self.streams.insert(draft.stream.clone(), Arc::new(Stream::first(seq, draft)));
+                self.streams.insert(Arc::new(draft.stream.clone()), Arc::new(Stream::first(seq, draft)));
             }
         }
     }
@@ -73,24 +81,18 @@ pub(crate) fn well_formed(draft: &Draft) -> Result<(), Refused> {
     if stream.stream.is_empty() || life.is_empty() {
         return malformed("stream or life is empty");
     }
-    let (mut texts, mut counted) = (vec![&*stream.machine, &stream.stream, life, run, state, standing, payload], 1);
-    match body {
-        Body::Declare => {}
-        Body::Intent { step, attempt, deadline, digest: _ } => {
-            texts.extend([Some(step), deadline.as_ref()].into_iter().flatten().map(String::as_str));
-            counted = *attempt;
-        }
-        Body::Outcome { intent: _, step, attempt, result } => {
-            texts.extend([step, &**result]);
-            counted = *attempt;
-        }
-        Body::Note { topic } => texts.push(topic),
-    }
+    let common = [&*stream.machine, &stream.stream, life, run, state, standing, payload];
+    let (own, counted): ([&str; 2], u32) = match body {
+        Body::Declare => (["", ""], 1),
+        Body::Intent { step, attempt, deadline, digest: _ } => ([step, deadline.as_deref().unwrap_or_default()], *attempt),
+        Body::Outcome { intent: _, step, attempt, result } => ([step, result], *attempt),
+        Body::Note { topic } => ([topic, ""], 1),
+    };
     if matches!(body, Body::Intent { step, .. } | Body::Outcome { step, .. } if step.is_empty()) {
         return malformed("the step is empty");
     }
     // SQLite's text functions stop at a NUL, so two names that differ after one would be the same to a guard.
-    if texts.iter().any(|text| text.contains('\0')) {
+    if common.iter().chain(&own).any(|text| text.contains('\0')) {
         return malformed("a text holds a NUL");
     }
     if *generation == 0 || counted == 0 || i64::try_from(*generation).is_err() {
@@ -151,7 +153,7 @@ impl Stream {
         if !same_life && position.state != *machine.initial {
             return Err(Refused::LifeGoesOn { key: key(), state: position.state.to_string(), initial: machine.initial.clone() });
         }
-        if !same_life && self.lives.contains(&draft.life) {
+        if !same_life && self.lives.contains(&*draft.life) {
             return Err(Refused::LifeReused { key: key(), life: draft.life.clone() });
         }
         let expected = position.generation + 1;
@@ -180,10 +182,10 @@ impl Stream {
             return Err(Refused::OpenIntent { key: key(), open });
         }
         self.admit_standstill(draft)?;
-        if !machine.begins.contains(&(base_name(step).to_owned(), draft.state.to_string())) {
+        if !machine.begins(base_name(step), &draft.state) {
             return Err(Refused::Begins { key: key(), step: step.to_owned(), state: draft.state.to_string() });
         }
-        let expected = self.attempts.get(step).copied().unwrap_or(0).saturating_add(1);
+        let expected = self.tried(step).attempts.saturating_add(1);
         if attempt != expected {
             return Err(Refused::Attempt { key: key(), step: step.to_owned(), expected, given: attempt });
         }
@@ -191,16 +193,28 @@ impl Stream {
     }
 
     fn admit_outcome(&self, draft: &Draft, intent: Seq, step: &str, attempt: u32) -> Result<(), Refused> {
-        let key = draft.stream.clone();
+        let key = || draft.stream.clone();
         match (self.position.open_intent, &self.open) {
             (Some(open), Some((open_step, open_attempt))) if open == intent => {
-                if open_step == step && *open_attempt == attempt {
+                if **open_step == *step && *open_attempt == attempt {
                     return Ok(());
                 }
-                Err(Refused::OtherIntent { key, intent, step: open_step.clone(), attempt: *open_attempt })
+                Err(Refused::OtherIntent { key: key(), intent, step: open_step.to_string(), attempt: *open_attempt })
             }
-            (open, _) => Err(Refused::NoSuchIntent { key, intent, open }),
+            (open, _) => Err(Refused::NoSuchIntent { key: key(), intent, open }),
         }
+    }
+
+    /// What was tried of a step in this life.
+    fn tried(&self, step: &str) -> Tried {
+        self.steps.get(step).copied().unwrap_or_default()
+    }
+
+    /// The step's account, and its name as it is shared.
+    fn step(&mut self, step: &str) -> (Arc<str>, &mut Tried) {
+        let name = self.steps.get_key_value(step).map_or_else(|| Arc::from(step), |(name, _)| Arc::clone(name));
+        let tried = self.steps.entry(Arc::clone(&name)).or_default();
+        (name, tried)
     }
 
     /// `proof` is the step that this very entry shows to be done.
@@ -209,11 +223,11 @@ impl Stream {
         if from == to {
             return Ok(());
         }
-        if !machine.edges.contains(&(from.to_string(), to.to_string())) {
+        if !machine.has_edge(from, to) {
             return Err(Refused::Edge { key: key(), from: from.to_string(), to: to.to_string() });
         }
-        let lacks = |step: &&String| !self.done.contains(*step) && proof != Some(*step);
-        match machine.needs.iter().filter(|(state, _)| state == to).map(|(_, step)| step).find(lacks) {
+        let lacks = |step: &&String| !self.tried(step).done && proof != Some(*step);
+        match machine.needed_for(to).find(lacks) {
             Some(step) => Err(Refused::NeedsEvidence { key: key(), state: to.to_string(), step: step.clone() }),
             None => Ok(()),
         }
@@ -232,33 +246,32 @@ impl Stream {
             state_seq: seq,
             ended: false,
         };
-        let lives = BTreeSet::from([draft.life.clone()]);
-        Self { position, lives, done: BTreeSet::new(), attempts: BTreeMap::new(), open: None }
+        let lives = BTreeSet::from([Arc::from(&*draft.life)]);
+        Self { position, lives, steps: BTreeMap::new(), open: None }
     }
 
     fn learn(&mut self, initial: &str, seq: Seq, draft: &Draft) {
-        let position = &mut self.position;
-        let reborn = position.life != draft.life;
-        let moved = position.state != draft.state;
+        let reborn = self.position.life != draft.life;
+        let moved = self.position.state != draft.state;
         if reborn {
-            self.lives.insert(draft.life.clone());
-            self.done.clear();
-            self.attempts.clear();
+            self.lives.insert(Arc::from(&*draft.life));
+            self.steps.clear();
         }
         match &draft.body {
             Body::Declare | Body::Note { .. } => {}
             Body::Intent { step, attempt, deadline: _, digest: _ } => {
-                self.attempts.insert(step.clone(), *attempt);
-                self.open = Some((step.clone(), *attempt));
-                position.open_intent = Some(seq);
+                let (name, tried) = self.step(step);
+                tried.attempts = *attempt;
+                (self.open, self.position.open_intent) = (Some((name, *attempt)), Some(seq));
             }
             Body::Outcome { intent: _, step, attempt: _, result } => {
                 if &**result == DONE {
-                    self.done.insert(step.clone());
+                    self.step(step).1.done = true;
                 }
-                (self.open, position.open_intent) = (None, None);
+                (self.open, self.position.open_intent) = (None, None);
             }
         }
+        let position = &mut self.position;
         position.ended = moved && draft.state == *initial;
         // An intent that the end of a life leaves open never gets an outcome: there is nothing left that it could be about.
         if position.ended {
@@ -271,9 +284,18 @@ impl Stream {
             position.standing_seq = seq;
         }
         position.last_seq = seq;
-        position.state.clone_from(&draft.state);
-        position.standing.clone_from(&draft.standing);
-        position.life.clone_from(&draft.life);
+        keep(&mut position.state, &draft.state);
+        keep(&mut position.standing, &draft.standing);
+        if reborn {
+            position.life.clone_from(&draft.life);
+        }
         position.generation = draft.generation;
+    }
+}
+
+/// Most entries leave a stream where it was.
+fn keep(name: &mut Cow<'static, str>, now: &Cow<'static, str>) {
+    if name != now {
+        name.clone_from(now);
     }
 }

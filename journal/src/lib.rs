@@ -45,8 +45,9 @@ pub use entry::{Body, DONE, Draft, Entry, Position, Row, StreamKey, base_name};
 pub use error::JournalError;
 pub use ids::{Digest, Epoch, EpochId, IdError, JournalId, Seq};
 pub use lock::Holder;
-pub use memory::Memory;
+pub use memory::{Fold, Memory};
 pub use open::{Binding, WriterInfo};
+pub use place::check_place;
 pub use reader::{EpochRow, Glance, GlanceStep, Overview, Reader};
 pub use recorded::{Part, Record, Recorded, Replay};
 #[doc(hidden)]

@@ -27,6 +27,7 @@ pub(crate) fn check(place: &Place) -> Result<(), JournalError> {
         Err(source) => return Err(JournalError::Io { doing: "read", path, source }),
     };
     match broken(&log) {
+        Some(_) if crate::sabotaged("broken_logs_are_cut_off") => Ok(()),
         Some(broken) => Err(JournalError::Damaged { path: place.main.clone(), what: broken, source: None }),
         None => Ok(()),
     }

@@ -1,20 +1,24 @@
 //! A journal in memory, for simulations.
 //!
 //! It gives the verdicts of a journal on disk and forgets everything when dropped. A clone is what a crash leaves: clone it
-//! after any append, drop the original, begin again on the clone.
+//! after any append, drop the original, begin again on the clone. Clones share their common past, so they cost little however
+//! long that is. Not here: how it is shared (`shared`).
 
-use std::any::Any;
+mod shared;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::append::sealed::Sealed;
 use crate::create::Heritage;
 use crate::entry::Row;
 use crate::ledger::Ledger;
-use crate::recorded::Replay;
 use crate::schema::Rules;
 use crate::{Append, Digest, Draft, Entry, Epoch, EpochId, JournalError, JournalId, Position, Record, Recorded, Refused, Schema, Seq};
 use crate::{Body, StreamKey};
+use shared::{Folded, Log};
+
+pub use shared::Fold;
 
 /// A journal in memory. Hashes are not computed: `hash` and `prev_hash` are [`Digest::ZERO`].
 #[derive(Clone, Debug)]
@@ -22,21 +26,16 @@ pub struct Memory {
     id: JournalId,
     rules: Arc<Rules>,
     ledger: Ledger,
-    entries: Vec<Arc<Kept>>,
+    log: Log,
+    /// What the log has been folded into so far.
+    folded: Folded,
     /// The last epoch before the first of `epochs`.
     inherited: Epoch,
     epochs: Vec<EpochId>,
-    blobs: BTreeMap<Digest, Arc<[u8]>>,
-    cache: BTreeMap<String, String>,
+    blobs: Arc<BTreeMap<Digest, Arc<[u8]>>>,
+    cache: Arc<BTreeMap<String, String>>,
     began: bool,
     full: bool,
-}
-
-/// An entry, and what it was read as. Clones of a journal share it, so a history that many of them begin with is read once.
-#[derive(Debug)]
-struct Kept {
-    entry: Entry,
-    read_as: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Memory {
@@ -52,10 +51,11 @@ impl Memory {
             inherited: heritage.epoch,
             rules: Arc::new(Rules::of(schema)?),
             ledger: Ledger::default(),
-            entries: Vec::new(),
+            log: Log::default(),
+            folded: Folded::default(),
             epochs: Vec::new(),
-            blobs: BTreeMap::new(),
-            cache: BTreeMap::new(),
+            blobs: Arc::default(),
+            cache: Arc::default(),
             began: false,
             full: false,
         })
@@ -65,6 +65,11 @@ impl Memory {
     #[must_use]
     pub fn reopened(&self) -> Self {
         Self { began: false, ..self.clone() }
+    }
+
+    /// Ends the epoch, as when its writer is gone: the journal is what [`reopened`](Self::reopened) would give.
+    pub fn close(&mut self) {
+        self.began = false;
     }
 
     /// Every epoch so far, as number and random id.
@@ -79,27 +84,32 @@ impl Memory {
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.log.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.log.len() == 0
     }
 
     /// The entries from the one with this index (from 0) on, in order.
     pub fn since(&self, index: usize) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().skip(index).map(|kept| &kept.entry)
+        self.log.since(index)
     }
 
-    /// Every entry in order, with what [`Entry::mint`] makes of it. What was read is remembered, by all clones.
-    pub fn recorded<T: Replay + Clone + Send + Sync + 'static>(&self) -> impl Iterator<Item = (&Entry, Result<Recorded<T>, T::Error>)> {
-        self.entries.iter().map(|kept| (&kept.entry, kept.mint()))
+    /// All entries, folded in order. Begins with what [`keep_folded`](Self::keep_folded) has kept.
+    pub fn folded<F: Fold>(&self) -> F {
+        self.folded.up_to(&self.log)
+    }
+
+    /// Folds what is there now and keeps it: clones that are made from here on fold only what comes after.
+    pub fn keep_folded<F: Fold>(&self) {
+        self.folded.keep::<F>(&self.log);
     }
 
     /// As [`Writer::cache_put`](crate::Writer::cache_put).
     pub fn cache_put(&mut self, key: &str, value: &str) {
-        self.cache.insert(key.to_owned(), value.to_owned());
+        Arc::make_mut(&mut self.cache).insert(key.to_owned(), value.to_owned());
     }
 
     /// As [`Writer::cache_get`](crate::Writer::cache_get).
@@ -112,31 +122,18 @@ impl Memory {
             return Err(Refused::Full { key: draft.stream });
         }
         self.ledger.admit(&self.rules, &draft)?;
-        let seq = Seq::new(self.entries.len() as u64 + 1);
+        let seq = Seq::new(self.log.len() as u64 + 1);
         self.ledger.learn(&self.rules, seq, &draft);
         for blob in std::mem::take(&mut draft.blobs) {
-            self.blobs.insert(Digest::of(&blob), blob.into());
+            Arc::make_mut(&mut self.blobs).insert(Digest::of(&blob), blob.into());
         }
-        let entry = Entry::out_of(self.id, Row::of(draft, seq, epoch));
-        self.entries.push(Arc::new(Kept { entry, read_as: OnceLock::new() }));
+        self.log.push(Entry::out_of(self.id, Row::of(draft, seq, epoch)));
         Ok(seq)
     }
 
     fn append_all<T: Record>(&mut self, epoch: Epoch, batch: Vec<T>) -> Vec<Result<Recorded<T>, Refused>> {
         let id = self.id;
         batch.into_iter().map(|value| self.append(epoch, value.draft()).map(|seq| Recorded::mint(id, seq, epoch, value))).collect()
-    }
-}
-
-impl Kept {
-    fn mint<T: Replay + Clone + Send + Sync + 'static>(&self) -> Result<Recorded<T>, T::Error> {
-        if let Some(known) = self.read_as.get().and_then(|known| known.downcast_ref::<T>()) {
-            return Ok(Recorded::mint(self.entry.journal(), self.entry.seq, self.entry.epoch, known.clone()));
-        }
-        let recorded = self.entry.mint::<T>()?;
-        // Another thread may have been first; it read the same.
-        let _ = self.read_as.set(Box::new(recorded.get().clone()));
-        Ok(recorded)
     }
 }
 
@@ -153,12 +150,11 @@ impl Append for Memory {
     }
 
     fn begin<T: Record>(&mut self, first: Vec<T>) -> Result<Vec<Recorded<T>>, JournalError> {
-        let (before, ledger) = (self.entries.len(), self.ledger.clone());
+        let (log, ledger, blobs) = (self.log.clone(), self.ledger.clone(), Arc::clone(&self.blobs));
         let epoch = Epoch::new(self.inherited.get() + self.epochs.len() as u64 + 1);
         let first: Result<Vec<_>, Refused> = self.append_all(epoch, first).into_iter().collect();
         if first.is_err() {
-            self.entries.truncate(before);
-            self.ledger = ledger;
+            (self.log, self.ledger, self.blobs) = (log, ledger, blobs);
         }
         match first {
             Ok(recorded) => {

@@ -158,6 +158,7 @@ pub(crate) fn check_texts(conn: &Connection, path: &Path) -> Result<(), JournalE
     for (name, text) in wanted {
         match found.get(name) {
             Some(there) if there == text => {}
+            Some(_) | None if crate::sabotaged("guards_may_be_missing") => {}
             Some(_) => return damaged(format!("the table or guard `{name}` was changed")),
             None => return damaged(format!("the table or guard `{name}` is missing")),
         }

@@ -108,6 +108,14 @@ impl Place {
     }
 }
 
+/// Whether a journal can be kept at `path`, whose directory exists: nobody else can change it, and locks can be relied on. Changes
+/// nothing; a journal may be there or not.
+pub fn check_place(path: &Path) -> Result<(), JournalError> {
+    let place = Place::of(path)?;
+    place.check_owner()?;
+    place.check_filesystem()
+}
+
 /// What lies at a path, links not followed; `None` if nothing does.
 pub(crate) fn look(path: &Path) -> Result<Option<Metadata>, JournalError> {
     match fs::symlink_metadata(path) {

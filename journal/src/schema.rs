@@ -90,6 +90,21 @@ impl Rules {
 }
 
 impl MachineRules {
+    /// Whether an intent of the step with this base name is accepted in this state.
+    pub(crate) fn begins(&self, step: &str, state: &str) -> bool {
+        holds(&self.begins, step, state)
+    }
+
+    /// Whether a transition leads from one state to the other.
+    pub(crate) fn has_edge(&self, from: &str, to: &str) -> bool {
+        holds(&self.edges, from, to)
+    }
+
+    /// The steps without which a state is not entered, by name.
+    pub(crate) fn needed_for<'a>(&'a self, state: &'a str) -> impl Iterator<Item = &'a String> {
+        self.needs.iter().filter(move |(of, _)| of == state).map(|(_, step)| step)
+    }
+
     fn of(machine: &Machine) -> Result<Self, String> {
         let Machine { name, states, initial, edges, needs, begins, standings } = machine;
         let known: BTreeSet<String> = states.iter().map(|&state| state.to_owned()).collect();
@@ -115,6 +130,11 @@ impl MachineRules {
             standings: standings.iter().map(|&standing| standing.to_owned()).collect(),
         })
     }
+}
+
+/// Looked for one by one: there are few, and a set of pairs could be asked only with copies of both.
+fn holds(rows: &BTreeSet<(String, String)>, one: &str, other: &str) -> bool {
+    rows.iter().any(|(a, b)| a == one && b == other)
 }
 
 /// The version shares SQLite's `user_version` with the number of this crate's table layout: 16 bits for each.

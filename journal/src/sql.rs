@@ -34,6 +34,9 @@ pub(crate) fn install_tables(conn: &Connection) -> rusqlite::Result<()> {
 
 /// The second half of [`install`].
 pub(crate) fn install_guards(conn: &Connection) -> rusqlite::Result<()> {
+    if crate::sabotaged("old_epochs_may_write") {
+        return conn.execute_batch(&GUARDS.replacen("NEW.epoch IS NOT (", "NEW.epoch > (", 1));
+    }
     conn.execute_batch(GUARDS)?;
     if crate::sabotaged("no_guard_entries_insert") {
         conn.execute_batch("DROP TRIGGER entries_insert")?;

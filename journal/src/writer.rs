@@ -321,6 +321,9 @@ enum Mode {
 fn raise_epoch(tables: &Tables, info: &WriterInfo) -> Result<(Epoch, EpochId), JournalError> {
     let fail = tables.fail("begin an epoch");
     let last: u64 = tables.conn.query_row("SELECT coalesce(max(number), 0) FROM epochs", [], |row| row.get(0)).map_err(&fail)?;
+    if crate::sabotaged("epochs_are_not_raised") && last > 0 {
+        return Ok((Epoch::new(last), EpochId::random().map_err(JournalError::Random)?));
+    }
     let (epoch, id) = (Epoch::new(last + 1), EpochId::random().map_err(JournalError::Random)?);
     let sql = "INSERT INTO epochs (number, id, pid, command, boot_id, at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let params = (epoch.get(), id.as_bytes(), info.pid, &info.command, &info.boot_id, info.started_at_ms);
@@ -338,6 +341,9 @@ fn insert(
 ) -> Result<Result<Seq, Refused>, JournalError> {
     if let Err(refused) = well_formed(draft) {
         return Ok(Err(refused));
+    }
+    if crate::sabotaged("intents_are_skipped") && matches!(draft.body, crate::Body::Intent { .. }) {
+        return Ok(Ok(Seq::new(end.seq + 1)));
     }
     let intent = match draft.body {
         crate::Body::Outcome { intent, .. } => intent.get(),

@@ -79,6 +79,8 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Check a manifest; needs no host
     Check(CheckArgs),
+    /// Say whether this machine is fit to be a host, and what to do about what is not
+    Doctor,
     /// Try a fleet under every crash that can come, on the simulator; needs no host and touches no journal
     Rehearse(RehearseArgs),
     /// Say why a container is where it is, and what resume would do next

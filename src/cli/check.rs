@@ -11,6 +11,7 @@ use super::args::{CheckArgs, HostChoice};
 use super::blame::{CliError, Exit};
 use super::screen::{print, print_json, say};
 use super::setting::Setting;
+use super::vet::glance;
 
 /// The answer in JSON.
 #[derive(Serialize)]
@@ -32,10 +33,15 @@ struct Complaint {
 }
 
 pub(super) fn run(setting: &Setting, args: &CheckArgs) -> Result<Exit, CliError> {
-    let around = setting.surroundings(kind(setting))?;
+    let kind = kind(setting);
+    let around = setting.surroundings(kind)?;
     let manifest = args.manifest.display().to_string();
     let answer = |fleet, containers, problems, warnings| Answer { schema: SCHEMA, manifest, fleet, containers, problems, warnings };
-    match load(&args.manifest, &around) {
+    let checked = load(&args.manifest, &around).and_then(|checked| match glance(setting, kind, &checked) {
+        Some(problems) => Err(problems),
+        None => Ok(checked),
+    });
+    match checked {
         Err(problems) if setting.globals.json => {
             print_json(&answer(None, 0, problems.iter().map(complaint).collect(), Vec::new()))?;
             Ok(Exit::Usage)

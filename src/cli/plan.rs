@@ -10,6 +10,7 @@ use super::screen::{print, print_json};
 use super::setting::Setting;
 use super::templates::digest;
 use super::up::{check_claims, chosen, left_alone};
+use super::vet::vet;
 
 pub(super) fn run(setting: &Setting, args: &PlanArgs) -> Result<Exit, CliError> {
     let kind = setting.kind()?;
@@ -19,6 +20,7 @@ pub(super) fn run(setting: &Setting, args: &PlanArgs) -> Result<Exit, CliError> 
     let lives = account.map(|account| account.lives).unwrap_or_default();
     let wanted = digest(chosen(&manifest, &args.only)?, kind, reader.as_ref())?;
     check_claims(manifest.fleet(), &wanted, &lives)?;
+    vet(&*site.host, &manifest, wanted.wanted.values())?;
     let wanted = wanted.wanted;
     let now = site.host.now()?;
     // The ids are thrown away: what counts is whether `up` would be refused.

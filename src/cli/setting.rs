@@ -12,6 +12,7 @@ use tracing::{debug, info};
 
 use crate::driver::Site;
 use crate::host::lxc::{LXC_PATH, Lxc, LxcOptions};
+use crate::host::pct::{Pct, PctOptions};
 use crate::host::sim::{Flow, Sim, WorldOptions};
 use crate::host::{Host, HostError};
 use crate::ids::HostKind;
@@ -115,10 +116,7 @@ impl Setting {
         match self.kind()? {
             HostKind::Sim => Ok(Arc::new(self.sim()?)),
             HostKind::Lxc => Ok(Arc::new(self.lxc()?)),
-            HostKind::Pct => Err(unusable(
-                "this version has no backend for Proxmox VE yet",
-                "use --host lxc for containers outside of Proxmox's own, or --host sim to try things out",
-            )),
+            HostKind::Pct => Ok(Arc::new(self.pct()?)),
         }
     }
 
@@ -135,6 +133,13 @@ impl Setting {
         options.path = self.lxc_path()?;
         options.protected = self.journal.parent().map(Path::to_owned).into_iter().collect();
         Ok(Lxc::new(options)?)
+    }
+
+    fn pct(&self) -> Result<Pct, CliError> {
+        let mut options = PctOptions::new(beside(&self.journal, ".d"));
+        options.root = pve_root();
+        options.protected = self.journal.parent().map(Path::to_owned).into_iter().collect();
+        Ok(Pct::new(options)?)
     }
 
     fn lxc_path(&self) -> Result<PathBuf, CliError> {
@@ -216,9 +221,20 @@ fn default_journal() -> Result<PathBuf, CliError> {
     Ok(state.ok_or_else(nowhere)?.join("phoenix/journal.db"))
 }
 
+/// Below what Proxmox's files and programs are: the root, or a test's own.
+pub(super) fn pve_root() -> PathBuf {
+    std::env::var_os("PHOENIX_PVE_ROOT").filter(|root| !root.is_empty()).map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
+
+/// Whether this machine is a host of the kind.
+pub(super) fn machine_is(kind: HostKind) -> bool {
+    kind_of_machine().is_ok_and(|found| found == kind)
+}
+
 fn kind_of_machine() -> Result<HostKind, CliError> {
     let installed = |name: &str| PROGRAM_DIRECTORIES.iter().any(|directory| Path::new(directory).join(name).exists());
-    if installed("pct") && Path::new("/etc/pve").is_dir() {
+    let pve = pve_root();
+    if pve.join("usr/sbin/pct").exists() && pve.join("etc/pve").is_dir() {
         return Ok(HostKind::Pct);
     }
     match (installed("lxc-start"), rustix::process::geteuid().is_root()) {

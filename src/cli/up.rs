@@ -17,6 +17,7 @@ use super::screen::say;
 use super::setting::Setting;
 use super::signals;
 use super::templates::{Digested, digest};
+use super::vet::vet;
 
 pub(super) fn run(setting: &Setting, args: &UpArgs) -> Result<Exit, CliError> {
     let kind = setting.kind()?;
@@ -27,6 +28,7 @@ pub(super) fn run(setting: &Setting, args: &UpArgs) -> Result<Exit, CliError> {
     let digested = digest(chosen, kind, known.as_ref().map(|(reader, _)| reader))?;
     let lives = known.map(|(_, account)| account.lives).unwrap_or_default();
     check_claims(manifest.fleet(), &digested, &lives)?;
+    vet(&*site.host, &manifest, digested.wanted.values())?;
     for ctid in left_alone(&manifest, &lives) {
         say(&format!("note: {ctid} is no longer in the manifest and is left alone; `phoenix down {ctid}` destroys it\n"));
     }

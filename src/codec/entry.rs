@@ -126,7 +126,7 @@ impl Page<'_> {
     }
 }
 
-/// Read before anything else, so that a later version is named as such and not by its first strange field.
+/// What any version can be read as, so that a later one is named as such and not by its first strange field.
 #[derive(Deserialize)]
 struct Versioned {
     schema: u64,
@@ -135,8 +135,7 @@ struct Versioned {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SheetRead {
-    #[serde(rename = "schema")]
-    _schema: u32,
+    schema: u32,
     record: PageRead,
 }
 
@@ -169,14 +168,23 @@ pub(super) fn read(row: &Row) -> Result<Fact, CodecError> {
 }
 
 fn read_page(seq: Seq, payload: &str) -> Result<PageRead, CodecError> {
-    let Versioned { schema } = read_json(seq, payload)?;
-    if !(1..=u64::from(SCHEMA_VERSION)).contains(&schema) {
-        return Err(CodecError::Version { seq, found: schema });
+    let known = 1..=SCHEMA_VERSION;
+    match read_json::<SheetRead>(seq, payload) {
+        Ok(SheetRead { schema, record }) if known.contains(&schema) => Ok(record),
+        Ok(SheetRead { schema, record: _ }) => Err(CodecError::Version { seq, found: u64::from(schema) }),
+        // Only now is it asked which version it is: nearly all can be read, and are read once.
+        Err(error) => match read_json(seq, payload)? {
+            Versioned { schema } if u32::try_from(schema).is_ok_and(|schema| known.contains(&schema)) => Err(error),
+            Versioned { schema } => Err(CodecError::Version { seq, found: schema }),
+        },
     }
-    read_json::<SheetRead>(seq, payload).map(|sheet| sheet.record)
 }
 
 fn read_json<'a, T: Deserialize<'a>>(seq: Seq, payload: &'a str) -> Result<T, CodecError> {
+    // To know the place of what is wrong costs more than the reading; it is asked for once something is.
+    if let Ok(value) = serde_json::from_str(payload) {
+        return Ok(value);
+    }
     let mut json = serde_json::Deserializer::from_str(payload);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| CodecError::Payload {
         seq,

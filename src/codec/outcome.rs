@@ -87,10 +87,10 @@ struct OutputDocument {
 /// As its document, but for a source that is held down: that is the word `held` alone, which is all that schema 1 knows.
 impl Written for Evidence {
     fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Held { by: HoldBy::Stop } => to.serialize_str(HELD),
-            other => EvidenceDocument::serialize(other, to),
+        if matches!(self, Self::Held { by: HoldBy::Stop }) {
+            return to.serialize_str(HELD);
         }
+        EvidenceDocument::serialize(self, to)
     }
 
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -15,8 +15,9 @@ use phoenix_journal::{Append, JournalId};
 use crate::engine::Event;
 use crate::host::{Host, HostError, Watch};
 use crate::ids::{Ctid, Moment};
-use crate::machine::{Report, RunEnd, StepResult, Wait};
+use crate::machine::{Failure, FailureClass, Report, RunEnd, StepResult, Wait, WaitKind};
 use crate::plan::Doubt;
+use crate::shim::Lock;
 
 use super::progress::Progress;
 use super::turn::{TurnError, Turner, Work};
@@ -121,7 +122,10 @@ impl Pool {
             Work::CarryOut { ctid, effect, lease } => {
                 self.in_flight.insert(ctid);
                 self.spawn(ctid, move |host, _| {
-                    let report = host.carry_out(*effect, lease);
+                    let report = match lease.displaced() {
+                        Some(lock) => excludes_nobody(host, lock),
+                        None => host.carry_out(*effect, lease),
+                    };
                     Event::Finished { ctid, report }
                 });
             }
@@ -192,6 +196,19 @@ fn settle(host: &dyn Host, journal: JournalId, doubt: &Doubt, sender: &Sender<Me
         Ok(mut observation) => Event::Settled { ctid, report, seen: observation.containers.remove(&ctid).map(Box::new) },
         Err(error) => Event::Settled { ctid, report: Report::bare(StepResult::Unknown { why: host_text(&error) }), seen: None },
     }
+}
+
+/// The report of a step that was not begun because its lock is none any more. Whoever replaced it may be at work; the next
+/// attempt takes the lock that is there now.
+fn excludes_nobody(host: &dyn Host, lock: &Lock) -> Report {
+    let since = match host.now() {
+        Ok(now) => now.wall,
+        Err(error) => return Report::bare(StepResult::Unknown { why: host_text(&error) }),
+    };
+    let path = lock.path().display();
+    let wait = Wait { kind: WaitKind::Lock, name: format!("another file at {path}"), ctid: None, pid: None, since };
+    let message = format!("the lock file {path} was removed or replaced after it had been locked; nothing was done");
+    Report::bare(StepResult::Failed(Failure::new(FailureClass::Wait(wait), message)))
 }
 
 fn host_text(error: &HostError) -> String {

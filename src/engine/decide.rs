@@ -97,6 +97,9 @@ impl Engine {
 
     fn next(&mut self, ctid: Ctid) -> Next {
         let Some(life) = self.life(ctid) else { return Next::Over };
+        if phoenix_journal::sabotaged("one_bad_container_stops_all") && self.slots.values().any(|slot| slot.life.is_err()) {
+            return Next::Over;
+        }
         if life.open().is_some() {
             return Next::Settle;
         }

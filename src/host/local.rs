@@ -10,11 +10,14 @@ pub(super) mod cgroup;
 pub(super) mod durable;
 pub(super) mod inside;
 pub(super) mod life;
+pub(super) mod monitor;
 pub(super) mod proc;
 mod ready;
 mod script;
 pub(super) mod settle;
+pub(super) mod template;
 pub(super) mod traces;
+pub(super) mod vet;
 mod volume;
 
 use std::io;
@@ -58,6 +61,9 @@ pub(super) trait Backend: Sized {
 
     /// Carries the effect out.
     fn take(act: &Act<'_, Self>) -> Taken;
+
+    /// What a worker of this intent is told by, if it leaves the shim's session; see [`shim::Inquiry::tasks`].
+    fn tasks(&self, intent: &Intent) -> Vec<String>;
 
     /// The verdict on a step in doubt, with what its child left. Changes nothing.
     fn probe(act: &Act<'_, Self>, result: Option<&JobResult>) -> Taken;
@@ -141,8 +147,8 @@ impl Local {
 
     /// Takes the locks of the given containers, in the order given, without waiting.
     pub(super) fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
-        let files = ctids.iter().map(|&ctid| self.take_lock(ctid).map(Lock::into_file)).collect::<Result<_, _>>()?;
-        Ok(Lease { files, keep: None })
+        let locks = ctids.iter().map(|&ctid| self.take_lock(ctid)).collect::<Result<_, _>>()?;
+        Ok(Lease { locks, keep: None })
     }
 
     fn take_lock(&self, ctid: Ctid) -> Result<Lock, LockError> {
@@ -182,7 +188,7 @@ pub(super) fn allocate<B: Backend>(host: &B, effect: &Effect, lease: &mut Lease)
 /// Carries out one recorded effect under its locks.
 pub(super) fn carry_out<B: Backend>(host: &B, effect: &Recorded<Effect>, lease: Lease) -> Report {
     let prepared = lease.keep.and_then(|kept| kept.downcast::<Prepared>().ok()).map(|prepared| *prepared);
-    Act::new(host, effect.seq(), effect.epoch(), effect.get(), &lease.files, prepared).report()
+    Act::new(host, effect.seq(), effect.epoch(), effect.get(), &lease.locks, prepared).report()
 }
 
 /// What names this node.

@@ -252,6 +252,7 @@ impl Life {
             match self.steps.get(&step) {
                 Some(Record { leftover: Some(leftover), .. }) => return Due::Repair(step, leftover.clone()),
                 Some(Record { done: true, .. }) => {}
+                None if phoenix_journal::sabotaged("unknown_steps_count_as_done") => {}
                 Some(_) | None => return Due::Take(step),
             }
         }
@@ -345,7 +346,8 @@ impl Life {
             }
             StepResult::Failed(failure) => {
                 let waits = matches!(failure.class, FailureClass::Wait(_));
-                *(if waits { &mut record.waits } else { &mut record.failures }) += 1;
+                let counts = u32::from(!phoenix_journal::sabotaged("failures_are_not_counted"));
+                *(if waits { &mut record.waits } else { &mut record.failures }) += counts;
                 record.past = Past::Failed(failure.message.clone());
                 self.last_failure = Some((outcome.step.clone(), failure.clone()));
             }

@@ -28,6 +28,8 @@ pub(super) struct Fleet {
     pub(super) name: FleetName,
     pub(super) containers: BTreeMap<Ctid, Spec>,
     pub(super) order: Vec<Ctid>,
+    /// Where each container's id stands.
+    pub(super) keys: BTreeMap<Ctid, Span>,
 }
 
 /// What every part of the check looks at.
@@ -83,7 +85,8 @@ pub(super) fn check(fleet: &FleetTable, base: &Path, around: &Surroundings, file
         return None;
     }
     let name = fleet.fleet.given()?.value.clone();
-    Some(Fleet { name, containers: specs, order })
+    let keys = context.containers.iter().map(|(ctid, entry)| (*ctid, entry.key.clone())).collect();
+    Some(Fleet { name, containers: specs, order, keys })
 }
 
 fn context<'a>(fleet: &'a FleetTable, base: &'a Path, around: &'a Surroundings, found: &mut Findings) -> Context<'a> {

@@ -127,6 +127,11 @@ impl Findings {
         self.source.line(span.start)
     }
 
+    /// The text they are about.
+    pub(super) fn source(&self) -> Source {
+        self.source.clone()
+    }
+
     /// How many problems there are so far.
     pub(super) fn count(&self) -> usize {
         self.problems.len()

@@ -15,6 +15,7 @@ use crate::engine::{Dice, Event};
 use crate::host::sim::{OpId, Progress, World};
 use crate::host::{Lease, LockError};
 use crate::ids::{Ctid, Moment};
+use crate::journal::Account;
 use crate::machine::RunEnd;
 use crate::plan::{Doubt, Effect};
 
@@ -36,6 +37,12 @@ pub struct Point<'a> {
 }
 
 impl Point<'_> {
+    /// Reads what the journal says so far. Wrecks that are taken from here on, and from clones of them, have that in common, and
+    /// read only what comes after.
+    pub fn read_so_far(&self) {
+        self.journal.keep_folded::<Account>();
+    }
+
     /// The stage as a crash here leaves it.
     #[must_use]
     pub fn wreck(&self, kind: CrashKind) -> Stage {
@@ -87,10 +94,10 @@ impl<'a> Show<'a> {
         Self { world, cast, dice, guide, point: 0, places: Places::default(), ops: BTreeMap::new(), timers: BTreeSet::new() }
     }
 
-    pub(super) fn play(&mut self, turner: &mut Turner<'_, Memory, FreeLocks>) -> Result<Played, StageError> {
+    pub(super) fn play(&mut self, turner: &mut Turner<'_, &mut Memory, FreeLocks>) -> Result<Played, StageError> {
         let mut events = vec![Event::Started];
         loop {
-            if let Some(kind) = self.pass_point(&turner.journal)? {
+            if let Some(kind) = self.pass_point(turner.journal)? {
                 return Ok(Played::Crashed(kind));
             }
             let (crashed, work) = self.turn(turner, std::mem::take(&mut events))?;
@@ -100,7 +107,7 @@ impl<'a> Show<'a> {
             for piece in work {
                 let changes_host = !matches!(piece, Work::Look { .. } | Work::Wake { .. });
                 events.extend(self.start(piece));
-                if changes_host && let Some(kind) = self.pass_point(&turner.journal)? {
+                if changes_host && let Some(kind) = self.pass_point(turner.journal)? {
                     return Ok(Played::Crashed(kind));
                 }
             }
@@ -111,7 +118,7 @@ impl<'a> Show<'a> {
                 match self.advance()? {
                     Some(event) => events.push(event),
                     None => {
-                        if let Some(kind) = self.pass_point(&turner.journal)? {
+                        if let Some(kind) = self.pass_point(turner.journal)? {
                             return Ok(Played::Crashed(kind));
                         }
                     }
@@ -123,7 +130,7 @@ impl<'a> Show<'a> {
     /// One turn, with a point after each transaction.
     fn turn(
         &mut self,
-        turner: &mut Turner<'_, Memory, FreeLocks>,
+        turner: &mut Turner<'_, &mut Memory, FreeLocks>,
         events: Vec<Event>,
     ) -> Result<(Option<CrashKind>, Vec<Work>), StageError> {
         let now = self.world.now();
@@ -131,12 +138,12 @@ impl<'a> Show<'a> {
         turner.take_in(events, &now);
         let (mut recorded, mut given) = (turner.journal.len(), 0);
         while turner.commit(&now, &mut work)? {
-            self.note_recorded(&turner.journal, recorded);
+            self.note_recorded(turner.journal, recorded);
             self.note_work(&work[given..]);
             given = work.len();
             if turner.journal.len() > recorded {
                 recorded = turner.journal.len();
-                if let Some(kind) = self.pass_point(&turner.journal)? {
+                if let Some(kind) = self.pass_point(turner.journal)? {
                     return Ok((Some(kind), Vec::new()));
                 }
             }
@@ -180,7 +187,7 @@ impl<'a> Show<'a> {
     fn start(&mut self, work: Work) -> Option<Event> {
         match work {
             Work::CarryOut { ctid, effect, lease: _ } => {
-                let op = self.world.begin(effect.get());
+                let op = self.world.begin_shared(Arc::new(effect.into_inner()));
                 self.ops.insert(op, ctid);
                 self.note_pieces(op, ctid);
                 None
@@ -248,6 +255,6 @@ pub(super) struct FreeLocks;
 
 impl Locks for FreeLocks {
     fn lock(&self, _: &Effect) -> Result<Lease, LockError> {
-        Ok(Lease { files: Vec::new(), keep: None })
+        Ok(Lease { locks: Vec::new(), keep: None })
     }
 }

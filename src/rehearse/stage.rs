@@ -124,7 +124,7 @@ impl Stage {
     pub fn run(&mut self, command: RunCommand, guide: &mut dyn Guide, observer: &mut dyn Observer) -> Result<Ended, StageError> {
         let id = RunId::from_random(self.dice.bytes());
         let engine = self.begin(id, command, observer)?;
-        let mut turner = Turner::new(self.journal.clone(), engine, FreeLocks, observer);
+        let mut turner = Turner::new(&mut self.journal, engine, FreeLocks, observer);
         let mut show = Show::new(&mut self.world, &self.cast, &self.dice, guide);
         let played = show.play(&mut turner);
         let points = show.point;
@@ -132,7 +132,7 @@ impl Stage {
             let at = self.world.now().wall;
             turner.journal.append_group(vec![Line::Fact(Fact::RunClosed(RunClosed { run: id, end, at }))])?;
         }
-        self.journal = turner.journal.reopened();
+        turner.journal.close();
         match played? {
             Played::Crashed(kind) => {
                 crash(&mut self.world, kind);
@@ -148,6 +148,8 @@ impl Stage {
     /// Writes the opening and makes the engine.
     fn begin(&mut self, id: RunId, command: RunCommand, observer: &mut dyn Observer) -> Result<Engine, StageError> {
         let Cast { fleet, wanted, jobs } = &*self.cast;
+        // Kept before anything is added: what crashes in this run leave has it in common.
+        self.journal.keep_folded::<Account>();
         let now = self.world.now();
         let facts = match command {
             RunCommand::Up => {

@@ -179,6 +179,7 @@ impl<W: FnMut(u64) -> bool> Guide for First<'_, W> {
     fn at_point(&mut self, point: &Point<'_>) -> Option<CrashKind> {
         for (kind, number) in CrashKind::ALL.into_iter().zip(point.number * KINDS..) {
             if (self.wanted)(number) {
+                point.read_so_far();
                 let crash = Crash { point: point.number, kind };
                 self.coverage.crashed(point.places);
                 self.supply.give(Wreck { crash, number, stage: point.wreck(kind) });
@@ -225,6 +226,7 @@ impl Guide for Second<'_> {
             }
             self.next += 1;
             self.tally.coverage.crashed(point.places);
+            point.read_so_far();
             let mut stage = point.wreck(kind);
             let mut following = Following { count: 0, tally: self.tally };
             let judged = bring_to_end(&mut stage, &mut following, &self.tour.uncut.expected);

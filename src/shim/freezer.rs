@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// Thaws the container that a process is in, if it is frozen. What cannot be thawed shows as a process that does not end.
-pub(super) fn thaw(pid: u32) {
+pub fn thaw(pid: u32) {
     let Ok(text) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return };
     for switch in text.lines().filter_map(parse_line).flat_map(|(hierarchy, path)| switches(hierarchy, path)) {
         // Writing to one that is not frozen is harmless but costs a lock in the kernel: look first.

@@ -162,7 +162,7 @@ impl Lock {
         is_at(&self.file, &self.path)
     }
 
-    /// The locked descriptor, to be kept in a `Lease` and handed to [`super::spawn()`].
+    /// The locked descriptor, as [`super::spawn()`] hands it on.
     pub fn file(&self) -> &File {
         &self.file
     }
@@ -170,11 +170,6 @@ impl Lock {
     /// Where the lock file is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The locked descriptor alone.
-    pub fn into_file(self) -> File {
-        self.file
     }
 }
 

@@ -57,6 +57,11 @@ impl ResultPlace {
         }
     }
 
+    /// When the shim of this intent was started, in clock ticks since boot, if one began in this boot.
+    pub fn began_at(&self, intent: &IntentRef, boot: &BootId) -> Option<u64> {
+        self.recorded_shim(intent, boot).map(|shim| shim.start_ticks)
+    }
+
     pub(super) fn result_path(&self, intent: &IntentRef) -> PathBuf {
         self.0.join(name(intent, "json"))
     }

@@ -39,6 +39,9 @@ pub struct Inquiry<'a> {
     pub locks: &'a [LockName],
     /// What time it is, in which boot.
     pub clock: &'a Clock,
+    /// What a worker of this intent is told by, beside its hold on a lock: how its title goes on behind the process's own
+    /// numbers, as `vzcreate:101:`. A worker of Proxmox's makes a session of its own and may overwrite its environment.
+    pub tasks: &'a [String],
 }
 
 /// What is still going on while [`recover`] waits.
@@ -135,7 +138,7 @@ impl Inquiry<'_> {
 
     /// Every living process of the job: bearers of the token; and the recorded shim, its descendants and its session, if they
     /// hold a lock. A program that overwrites its environment (as Perl's may) is found that way; a container's monitor, which
-    /// `lxc-start` left behind, is not.
+    /// `lxc-start` left behind, is not. A worker that left the shim's session is one by its hold on a lock and its title.
     fn belonging(&self) -> io::Result<Vec<Bearer>> {
         let mut found = process::living_bearers(self.token)?;
         if let Some(shim) = self.place.recorded_shim(self.intent, self.clock.boot()) {
@@ -144,10 +147,21 @@ impl Inquiry<'_> {
             let session = process::session_of(&shim)?;
             let holds = |one: &Bearer| holders.iter().any(|holder| holder.pid == one.pid);
             found.extend(below.into_iter().chain(session).filter(holds));
+            found.extend(identified(&holders).into_iter().filter(|holder| self.is_worker(holder)));
         }
         found.sort_by_key(Bearer::identity);
         found.dedup_by_key(|bearer| bearer.identity());
         Ok(found)
+    }
+
+    /// Whether a process bears the title of a worker of this intent. Its own number in it: a title is not handed on to children.
+    fn is_worker(&self, process: &Bearer) -> bool {
+        let mut title = process.command.split(':');
+        let is_task = title.next() == Some("task UPID");
+        let is_own = title.nth(1).and_then(|pid| u32::from_str_radix(pid, 16).ok()) == Some(process.pid);
+        // Start of the process, and of the task.
+        let rest = title.skip(2).collect::<Vec<_>>().join(":");
+        is_task && is_own && self.tasks.iter().any(|task| rest.starts_with(task.as_str()))
     }
 
     /// Everybody but us who holds one of the locks.

@@ -17,6 +17,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::SHIM_WORD;
 use super::attach::sealed;
 use super::job::{IntentRef, Job, JobError, Task};
+use super::lock::Lock;
 use super::place::{Prepared, ResultPlace};
 use super::process::TOKEN_VARIABLE;
 use super::result::{JobResult, ResultError};
@@ -65,7 +66,7 @@ pub struct Running {
 
 /// Starts the shim of a job and hands it the locked descriptors (at most three). Returns once the shim is in a session of its
 /// own; from then on the job runs to its end whatever happens to Phoenix. An error means that nothing was run.
-pub fn spawn(mut prepared: Prepared, job: Job, locks: &[File], binary: &ShimBinary) -> Result<Running, SpawnError> {
+pub fn spawn(mut prepared: Prepared, job: Job, locks: &[Lock], binary: &ShimBinary) -> Result<Running, SpawnError> {
     if locks.len() > LOCKS_MAX {
         return Err(JobError::Locks { count: locks.len(), max: LOCKS_MAX }.into());
     }
@@ -109,8 +110,8 @@ fn payload_files(task: Task, payload: Payload) -> io::Result<Vec<OwnedFd>> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where shims are started")]
-fn start(binary: &ShimBinary, named: &[String], token: &str, locks: &[File], files: Vec<OwnedFd>) -> io::Result<Child> {
-    let stdio = |index: usize| locks.get(index).map_or_else(|| Ok(Stdio::null()), |lock| lock.try_clone().map(Stdio::from));
+fn start(binary: &ShimBinary, named: &[String], token: &str, locks: &[Lock], files: Vec<OwnedFd>) -> io::Result<Child> {
+    let stdio = |index: usize| locks.get(index).map_or_else(|| Ok(Stdio::null()), |lock| lock.file().try_clone().map(Stdio::from));
     let mut command = Command::new(binary.path());
     // Arguments are for people who look at processes; the shim reads none of them but the first.
     command.arg0("phoenix").args(named).env_clear().env(TOKEN_VARIABLE, token).current_dir("/");

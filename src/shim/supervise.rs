@@ -175,6 +175,7 @@ fn supervise(job: &WireJob, locks: Vec<OwnedFd>, payloads: Vec<File>, signals: S
     let unpacked = begun.as_mut().and_then(unpack::read_report);
     let output_bytes = watch.output.finish()?;
     if ending.is_success()
+        && !phoenix_journal::sabotaged("effects_are_not_synced")
         && let Err(why) = sync_all(job)
     {
         ending = Ending::NotDurable { why };
@@ -433,7 +434,9 @@ fn write_result(job: &WireJob, result: &JobResult) -> io::Result<()> {
     let mut file = File::options().write(true).open(&allocated)?;
     file.write_all(&bytes)?;
     file.set_len(bytes.len() as u64)?;
-    file.sync_all()?;
+    if !phoenix_journal::sabotaged("results_are_not_synced") {
+        file.sync_all()?;
+    }
     fs::rename(&allocated, &path)?;
     File::open(path.parent().expect("a result has a directory"))?.sync_all()
 }

@@ -2,11 +2,11 @@
 
 use phoenix::ids::{State, Step};
 use phoenix::machine::{Evidence, StepResult};
-use phoenix::plan::Presence;
+use phoenix::plan::{HoldBy, Presence};
 
 use super::fleets::cloned;
 use super::hands::{incarnation, mark};
-use super::rig::Rig;
+use super::rig::{Rig, check_same};
 
 pub(crate) fn a_clone_brings_its_files_and_none_of_marks_mounts_and_autostart(rig: &mut Rig) {
     let mut source = rig.full(0);
@@ -47,4 +47,24 @@ pub(crate) fn a_running_source_is_not_cloned(rig: &mut Rig) {
     assert!(matches!(refused, StepResult::Failed(_)), "{refused:?}");
     assert_eq!(rig.seen(copy.ctid), None);
     assert_eq!(rig.seen(source.ctid).and_then(|seen| seen.init), Some(rig.init(&source)), "the source is as it was");
+}
+
+pub(crate) fn a_source_that_can_be_copied_while_it_runs_goes_on_running(rig: &mut Rig) {
+    let Some(source) = rig.site.live_spec(rig.ctid(0)) else { return };
+    let copy = cloned(rig.site.live_spec(rig.ctid(1)).expect("as before"), source.ctid.get());
+    rig.bring(&source, State::Done);
+    assert!(rig.seen(source.ctid).expect("it is there").copies_live);
+    let (before, init) = (rig.print(), rig.init(&source));
+    rig.learned.held_by = HoldBy::Snapshot;
+    assert_eq!(rig.settle(&source, &Step::CloneHold), StepResult::Absent);
+    rig.done(&source, &Step::CloneHold);
+    rig.done(&source, &Step::CloneHold);
+    rig.done(&copy, &Step::DefineClone);
+    rig.done(&source, &Step::CloneRelease);
+    rig.done(&source, &Step::CloneRelease);
+    assert_eq!(rig.seen(source.ctid).and_then(|seen| seen.init), Some(init));
+    assert_eq!(rig.seen(copy.ctid).map(|seen| (seen.mark, seen.init)), Some((Some(mark(copy.ctid)), None)));
+    rig.learned.held_by = HoldBy::Stop;
+    rig.done(&copy, &Step::DownDestroy);
+    check_same(&rig.print(), &before, "once the copy is gone again");
 }

@@ -75,6 +75,7 @@ pub(crate) fn a_scripts_environment_is_the_manifests_and_nothing_else(rig: &mut 
         format!("PHOENIX_HOSTNAME={}", spec.hostname),
         "container=lxc".to_owned(),
     ];
+    wanted.extend(rig.site.environment());
     wanted.sort_unstable();
     assert_eq!(found, wanted);
 }

@@ -67,7 +67,7 @@ fn may_hold_by_itself(step: &Step) -> bool {
 pub(crate) fn another_map_than_the_recorded_one_is_drift_and_nothing_stays_up(rig: &mut Rig) {
     let spec = rig.spec(0);
     rig.bring(&spec, State::Finalized);
-    let other = IdMap::shifted(super::world::HOST_ROOT, 65_535).expect("a map");
+    let other = IdMap::shifted(super::lxc_world::HOST_ROOT, 65_535).expect("a map");
     let action = Action::Start { purpose: StartPurpose::Run, idmap: other, sources: Vec::new() };
     let result = rig.hands.carry_out(rig.hands.effect(&spec, Step::RunStart.id(), action)).result;
     assert!(matches!(class_of(result), FailureClass::Drift { .. }));

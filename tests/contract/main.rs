@@ -1,34 +1,39 @@
-//! The contract of `trait Host`, as one set of cases that every host has to keep: simulator, plain LXC.
+//! The contract of `trait Host`, as one set of cases that every host has to keep: simulator, plain LXC, Proxmox VE (which
+//! the `pct` for tests stands in for).
 //!
 //! Each case is a fact that the engine rests on, and knows a host only through the trait and through a [`site::Site`], which
 //! says how one meddles with it from outside and what is to be seen there. Not here: what one host alone does (`lxc_host`,
 //! `sim`), and what follows from an answer.
 //!
 //! Real containers need root, LXC and a static busybox; without them their cases say `skipped: ...` and pass. Container numbers
-//! from 900700 on.
+//! from 902000 on.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it expects; everything else fails it")]
 #![allow(clippy::print_stderr, reason = "a test that skips says so, and steps say what they cost")]
 
+#[path = "../fleets/archive.rs"]
+mod archive;
 #[path = "../fleets/mod.rs"]
 mod fleets;
 #[path = "../fleets/hands.rs"]
 mod hands;
 #[path = "../fleets/learned.rs"]
 mod learned;
+#[path = "../lxc_host/world.rs"]
+mod lxc_world;
 #[path = "../fleets/recorded.rs"]
 mod recorded;
 #[path = "../fleets/tree.rs"]
 mod tree;
-#[path = "../lxc_host/world.rs"]
-mod world;
 
 mod clones;
 mod inside;
 mod life;
 mod looks;
+mod machine;
 mod marks;
 mod on_lxc;
+mod on_pct;
 mod on_sim;
 mod rig;
 mod site;
@@ -42,6 +47,9 @@ macro_rules! cases {
         }
         mod lxc {
             $($(#[test] fn $case() { crate::rig::run(crate::on_lxc::site, crate::$topic::$case); })*)*
+        }
+        mod pct {
+            $($(#[test] fn $case() { crate::rig::run(crate::on_pct::site, crate::$topic::$case); })*)*
         }
     };
 }
@@ -66,7 +74,8 @@ cases! {
         a_missing_mark_is_written_again_only_if_a_person_asked;
     clones:
         a_clone_brings_its_files_and_none_of_marks_mounts_and_autostart
-        a_running_source_is_not_cloned;
+        a_running_source_is_not_cloned
+        a_source_that_can_be_copied_while_it_runs_goes_on_running;
     volumes:
         a_directory_is_given_to_whom_the_map_says
         an_id_outside_the_map_is_refused_and_never_guessed

@@ -52,6 +52,12 @@ impl Site for OnSim {
         Spec { features: Vec::new(), health: Vec::new(), ..fleets::spec(ctid.get()) }
     }
 
+    fn enrich(&self, _: &mut Spec) {}
+
+    fn live_spec(&self, _: Ctid) -> Option<Spec> {
+        None
+    }
+
     fn mount(&self, name: &str) -> Mount {
         fleets::mounted(fleets::spec(100), name).mounts.remove(0)
     }
@@ -110,5 +116,13 @@ impl Site for OnSim {
 
     fn runs_scripts(&self) -> bool {
         false
+    }
+
+    fn environment(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn has_sentinels(&self) -> bool {
+        true
     }
 }

@@ -14,7 +14,7 @@ use super::learned::Learned;
 use super::site::{Meddling, Site};
 
 /// The first container number of this test binary.
-const FIRST: u32 = 900_700;
+const FIRST: u32 = 902_000;
 /// Container numbers for each case.
 const PLACES: u32 = 3;
 
@@ -49,6 +49,7 @@ impl Rig {
     /// A container with one of everything: a shared directory, a feature, an application, a health check.
     pub(crate) fn full(&self, place: u32) -> Spec {
         let mut spec = self.spec(place);
+        self.site.enrich(&mut spec);
         spec.mounts = vec![self.site.mount("media")];
         spec.features = vec![Feature { name: "base".parse().expect("a name"), script: script_of("#!/bin/sh\necho base >/base\n") }];
         spec.application = Some(script_of("#!/bin/sh\necho application\n"));

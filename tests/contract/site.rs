@@ -19,6 +19,12 @@ pub(crate) trait Site {
     /// A container that can be made here: unprivileged, a planned id map, autostart, no scripts and no volumes.
     fn spec(&self, ctid: Ctid) -> Spec;
 
+    /// Asks of a container whatever this host alone can be asked for.
+    fn enrich(&self, spec: &mut Spec);
+
+    /// A container that can be copied while it runs, where there are such.
+    fn live_spec(&self, ctid: Ctid) -> Option<Spec>;
+
     /// A directory of the host that nothing lies at yet, for uid and gid 1000 inside and mode 0750.
     fn mount(&self, name: &str) -> Mount;
 
@@ -54,6 +60,12 @@ pub(crate) trait Site {
 
     /// Whether scripts are run: the simulator counts them and lets them succeed.
     fn runs_scripts(&self) -> bool;
+
+    /// What a host's own configuration puts into the environment of everything that runs inside.
+    fn environment(&self) -> Vec<String>;
+
+    /// Whether the host bears something of each journal that was made on it; else it is known by its own name.
+    fn has_sentinels(&self) -> bool;
 }
 
 /// What others do to a container.

@@ -4,8 +4,8 @@ use phoenix::ids::{State, Step};
 use phoenix::machine::{Evidence, FailureClass, WaitKind};
 use phoenix::manifest::Spec;
 
+use super::lxc_world::HOST_ROOT;
 use super::rig::{Rig, class_of};
-use super::world::HOST_ROOT;
 
 fn mounted(rig: &Rig, place: u32) -> Spec {
     let mut spec = rig.spec(place);

@@ -54,6 +54,6 @@ struct Free;
 
 impl Locks for Free {
     fn lock(&self, _: &Effect) -> Result<Lease, LockError> {
-        Ok(Lease { files: Vec::new(), keep: None })
+        Ok(Lease { locks: Vec::new(), keep: None })
     }
 }

@@ -16,4 +16,6 @@ pub(crate) mod invariants;
 pub(crate) mod journal_replay;
 pub(crate) mod lxc_config;
 pub(crate) mod manifest;
+pub(crate) mod pct_config;
+pub(crate) mod pct_properties;
 pub(crate) mod rows;

@@ -54,5 +54,5 @@ pub(crate) fn last(path: &std::path::Path) -> u64 {
 
 #[expect(clippy::print_stdout, reason = "counts are published from the test's output")]
 fn tell(images: usize, frames: usize, prefixes: usize) {
-    println!("{images} images of a log of {frames} frames; {prefixes} prefixes");
+    println!("journal: cuts images={images} frames={frames} prefixes={prefixes}");
 }

@@ -29,6 +29,17 @@ fn whichever_write_finds_the_disk_full_the_fleet_comes_up_afterwards() {
     assert!(kinds.iter().all(|kind| *kind == Kind::Write) && !kinds.is_empty(), "{kinds:?}");
 }
 
+/// A few of the same, for whoever has no time for all.
+#[test]
+fn a_run_ends_with_the_first_append_that_fails() {
+    let whole = Cut::at(None);
+    let (count, whole) = (whole.watched.count(), whole.world.fingerprint());
+    for quarter in 1..4 {
+        let (_, stopped) = check_call(count * quarter / 4, Fault::Full, Lasts::ForGood, &whole);
+        assert!(stopped, "it went on with a disk that is full from call {} on", count * quarter / 4);
+    }
+}
+
 /// One run of one container, with a call that fails.
 struct Cut {
     dir: tempfile::TempDir,
@@ -112,5 +123,9 @@ fn check_error(error: &JournalError, fault: Fault, what: &str) {
 
 #[expect(clippy::print_stdout, reason = "counts are published from the test's output")]
 fn tell(fault: Fault, count: u64, stopped: usize) {
-    println!("{fault:?}: {count} calls, each made to fail; {stopped} of these runs stopped");
+    let fault = match fault {
+        Fault::Broken => "eio",
+        Fault::Full => "enospc",
+    };
+    println!("journal: failing_calls fault={fault} calls={count} stopped={stopped}");
 }

@@ -66,7 +66,7 @@ fn a_bit_that_flips_in_the_main_file_is_noticed_or_changes_nothing() {
         let what = format!("bit {bit} of byte {place} of the main file (page {}, byte {})", place / PAGE + 1, place % PAGE);
         judge(&history, &Image { main, log: image.log.clone() }, history.world.clone(), false, &what, &mut tally);
     }
-    tell("main file", &tally);
+    tell("main", &tally);
 }
 
 /// Came up as a whole, or was refused with a text that names file and remedy.
@@ -132,7 +132,8 @@ impl Dice {
 
 #[expect(clippy::print_stdout, reason = "counts are published from the test's output")]
 fn tell(file: &str, tally: &Tally) {
-    println!("{file}: {tally:?}");
+    let Tally { came_up, refused } = tally;
+    println!("journal: flips file={file} images={} resumed={came_up} refused={refused}", came_up + refused);
 }
 
 /// What a damaged journal is refused with is an error of the journal, not of the host or the fleet.

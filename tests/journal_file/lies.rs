@@ -86,5 +86,5 @@ fn scripts_done(image: &Image) -> Vec<(String, String)> {
 
 #[expect(clippy::print_stdout, reason = "counts are published from the test's output")]
 fn tell(images: usize, repeated: usize) {
-    println!("{images} journals that lost acknowledged entries; {repeated} scripts were run a second time");
+    println!("journal: lies images={images} scripts_run_twice={repeated}");
 }

@@ -12,6 +12,7 @@ mod image;
 mod record;
 mod resume;
 
+mod creation;
 mod cuts;
 mod faults;
 mod flips;

@@ -285,7 +285,7 @@ struct FreeLocks;
 
 impl Locks for FreeLocks {
     fn lock(&self, _: &Effect) -> Result<Lease, LockError> {
-        Ok(Lease { files: Vec::new(), keep: None })
+        Ok(Lease { locks: Vec::new(), keep: None })
     }
 }
 

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::ground::Ground;
+use super::ground::{Ground, Kind};
 use super::processes::{Process, all};
+use super::proxmox::comparable;
 use super::tree::tree;
 
 /// Lines by what they speak of.
@@ -21,18 +22,13 @@ impl Ground {
             self.container_into(place, &mut found);
         }
         tree(&self.path("srv"), "srv", &mut found);
-        let names = fs::read_dir(self.path("lxc")).expect("the container directory").flatten().map(|entry| entry.file_name());
-        let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-        // The sentinel bears the journal's id.
-        names.retain(|name| !(name.starts_with(".phoenix-") && name.len() == ".phoenix-".len() + 32));
-        names.sort();
-        found.insert("container directory".to_owned(), names.join(" "));
+        found.insert("container directory".to_owned(), self.standing().join(" "));
         found
     }
 
     /// The process id of a container's init, as its monitor's child.
     pub(crate) fn init(&self, place: u32) -> Option<u32> {
-        let (path, name) = (self.path("lxc"), self.ctid(place).to_string());
+        let (path, name) = (self.lxc_path(), self.ctid(place).to_string());
         let wanted = format!("[lxc monitor] {} {name}", path.display());
         let all = all();
         let monitor = all.iter().find(|one| one.argv.first().is_some_and(|title| title.trim_end() == wanted))?;
@@ -45,9 +41,13 @@ impl Ground {
 
     fn container_into(&self, place: u32, found: &mut Fingerprint) {
         let name = format!("ct{place}");
-        let config = fs::read_to_string(self.container(place).join("config")).unwrap_or_else(|error| error.to_string());
-        found.insert(format!("{name} config"), config);
+        let config = fs::read_to_string(self.config(place)).unwrap_or_else(|error| error.to_string());
+        found.insert(format!("{name} config"), if self.pve().is_some() { comparable(&config) } else { config });
         tree(&self.rootfs(place), &name, found);
+        if self.kind() == Kind::Pct {
+            // A container that is down has no root directory there; a result that is found then leaves no note.
+            found.retain(|path, _| !path.contains("/var/lib/phoenix"));
+        }
         let Some(init) = self.init(place) else {
             found.insert(format!("{name} init"), "none".to_owned());
             return;

@@ -7,18 +7,26 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Map, Value, json};
 
-use super::ground::Ground;
+use super::ground::{Ground, Kind};
+use super::proxmox::{PLAIN, TEMPLATE, WITH_SNAPSHOTS};
 
 /// A manifest in the making.
 pub(crate) struct Fleet<'a> {
     ground: &'a Ground,
     volumes: Map<String, Value>,
     containers: Map<String, Value>,
+    storage: &'static str,
 }
 
 impl<'a> Fleet<'a> {
     pub(crate) fn new(ground: &'a Ground) -> Self {
-        Self { ground, volumes: Map::new(), containers: Map::new() }
+        Self { ground, volumes: Map::new(), containers: Map::new(), storage: PLAIN }
+    }
+
+    /// On Proxmox, a storage that can take snapshots and copy from them: clone sources need not be stopped.
+    pub(crate) fn with_snapshots(mut self) -> Self {
+        self.storage = WITH_SNAPSHOTS;
+        self
     }
 
     /// A directory below the ground's `srv`, as the manifest would name it.
@@ -40,7 +48,10 @@ impl<'a> Fleet<'a> {
             keys["depends_on"] = on.iter().filter_map(Value::as_u64).map(|place| self.named(place)).collect();
         }
         if keys.get("clone_from").is_none() && keys.get("template").is_none() {
-            keys["template"] = json!(self.ground.template());
+            keys["template"] = match self.ground.kind() {
+                Kind::Lxc => json!(self.ground.template()),
+                Kind::Pct => json!(TEMPLATE),
+            };
         }
         self.containers.insert(self.ground.ctid(place).to_string(), keys);
         self
@@ -50,7 +61,10 @@ impl<'a> Fleet<'a> {
     pub(crate) fn write(self) {
         let manifest = json!({
             "fleet": "real",
-            "defaults": { "memory_mb": 64 },
+            "defaults": match self.ground.kind() {
+                Kind::Lxc => json!({ "memory_mb": 64 }),
+                Kind::Pct => json!({ "memory_mb": 64, "storage": self.storage }),
+            },
             "volumes": self.volumes,
             "containers": self.containers,
         });

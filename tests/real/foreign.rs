@@ -7,12 +7,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::fleet::Fleet;
-use super::ground::{Ground, HOST_ROOT, host};
+use super::ground::{Ground, HOST_ROOT, Kind, host};
 use super::processes::until;
+use super::proxmox::{PLAIN, TEMPLATE};
 
 /// All that would show that somebody laid hands on it.
 fn traces(ground: &Ground, place: u32) -> (Vec<u8>, i64, i64, u64, Option<u32>, Vec<String>) {
-    let config = ground.container(place).join("config");
+    let config = ground.config(place);
     let meta = fs::metadata(&config).expect("a configuration");
     let names = fs::read_dir(ground.container(place)).expect("a directory").flatten();
     let mut names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -22,6 +23,19 @@ fn traces(ground: &Ground, place: u32) -> (Vec<u8>, i64, i64, u64, Option<u32>, 
 
 /// A running container made by hand.
 fn make_stranger(ground: &Ground, place: u32) {
+    if let Some(pve) = ground.pve() {
+        let (pct, id) = (pve.program("pct"), ground.ctid(place).to_string());
+        let pct = pct.to_str().expect("plain");
+        let options = ["--ostype", "unmanaged", "--arch", "amd64", "--unprivileged", "1", "--hostname", "stranger", "--storage", PLAIN];
+        host(&[&[pct, "create", &id, TEMPLATE], &options[..]].concat());
+        host(&[pct, "start", &id]);
+    } else {
+        make_by_hand(ground, place);
+    }
+    until("the stranger's init", || ground.init(place));
+}
+
+fn make_by_hand(ground: &Ground, place: u32) {
     let (container, rootfs) = (ground.container(place), ground.rootfs(place));
     fs::create_dir_all(&rootfs).expect("a directory");
     host(&["tar", "-xzf", ground.template().to_str().expect("plain"), "-C", rootfs.to_str().expect("plain")]);
@@ -32,8 +46,7 @@ fn make_stranger(ground: &Ground, place: u32) {
         rootfs.display()
     );
     fs::write(container.join("config"), config).expect("written");
-    host(&["lxc-start", "-P", ground.path("lxc").to_str().expect("plain"), "-n", &ground.ctid(place).to_string(), "-d"]);
-    until("the stranger's init", || ground.init(place));
+    host(&["lxc-start", "-P", ground.lxc_path().to_str().expect("plain"), "-n", &ground.ctid(place).to_string(), "-d"]);
 }
 
 fn give(path: &Path) {
@@ -65,9 +78,8 @@ fn check_aside(ground: &Ground) {
     }
 }
 
-#[test]
-fn a_strangers_container_is_not_touched_and_holds_up_only_who_needs_it() {
-    let Some(ground) = Ground::new(3) else { return };
+fn a_strangers_container_is_not_touched_and_holds_up_only_who_needs_it(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 3) else { return };
     make_stranger(&ground, 1);
     let before = traces(&ground, 1);
     Fleet::new(&ground)
@@ -94,10 +106,14 @@ fn a_strangers_container_is_not_touched_and_holds_up_only_who_needs_it() {
     ground.down(0);
     assert_eq!(traces(&ground, 1), before, "after down");
     for place in [0, 2, 3, 4] {
-        assert!(!ground.container(place).exists(), "{place} was taken down");
+        assert!(!ground.config(place).exists(), "{place} was taken down");
     }
     assert_eq!(ground.inside(1, &["hostname"]), (0, "stranger\n".to_owned()));
     let status = ground.status();
     assert!(status.iter().all(|one| one["state"] == "declared" && one["quarantined"] == Value::Null), "{status:#?}");
     ground.invariant_journal_is_clean();
+}
+
+on_each_host! {
+    a_strangers_container_is_not_touched_and_holds_up_only_who_needs_it
 }

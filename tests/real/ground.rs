@@ -12,18 +12,47 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use phoenix_test_pct::Installed;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::processes::{self, kill, now, pause};
-use super::template;
+use super::{proxmox, template};
 
 /// Longer than anything here takes on a machine that is busy with other things.
 const RUN_MAX: Duration = Duration::from_secs(150);
 /// What root's containers are mapped to: the first range in `/etc/subuid`.
 pub(crate) const HOST_ROOT: u32 = 100_000;
 
+/// Which host the ground is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Lxc,
+    /// Proxmox VE, which the `pct` for tests stands in for.
+    Pct,
+}
+
+impl Kind {
+    /// As `--host` and `PHOENIX_TEST_HOST` have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lxc => "lxc",
+            Self::Pct => "pct",
+        }
+    }
+
+    /// The first number of its containers. Containers of one number share control groups, wherever they lie.
+    fn first(self) -> u32 {
+        match self {
+            Self::Lxc => 900_300,
+            Self::Pct => 901_300,
+        }
+    }
+}
+
 pub(crate) struct Ground {
+    /// First: its mounts are taken off before its directory goes.
+    pve: Option<Installed>,
     directory: tempfile::TempDir,
     runtime: tempfile::TempDir,
     base: u32,
@@ -55,8 +84,17 @@ pub(crate) struct Working {
 }
 
 impl Ground {
-    /// The ground of the test with this number, or `None` with the reason printed where there is none to be had.
+    /// The plain ground of the test with this number, or `None` with the reason printed where there is none to be had.
     pub(crate) fn new(number: u32) -> Option<Self> {
+        Self::on(Kind::Lxc, number)
+    }
+
+    /// The same on this kind of host. `PHOENIX_TEST_HOST` leaves out the others.
+    pub(crate) fn on(kind: Kind, number: u32) -> Option<Self> {
+        if std::env::var("PHOENIX_TEST_HOST").is_ok_and(|wanted| wanted != kind.name()) {
+            skip("is for another host than PHOENIX_TEST_HOST asks for");
+            return None;
+        }
         if let Some(why) = missing() {
             assert!(std::env::var_os("PHOENIX_TEST_LXC").is_none_or(|value| value != "require"), "LXC is required here: {why}");
             skip(&why);
@@ -67,10 +105,12 @@ impl Ground {
         fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).expect("a mode");
         let memory = Path::new("/dev/shm");
         let runtime = tempfile::Builder::new().prefix("phoenix-real-").tempdir_in(if memory.is_dir() { memory } else { directory.path() });
+        let pve = (kind == Kind::Pct).then(|| proxmox::install(&directory.path().join("pve")));
         let ground = Self {
+            pve,
             directory,
             runtime: runtime.expect("a directory"),
-            base: 900_300 + 5 * number,
+            base: kind.first() + 5 * number,
             calls: AtomicU32::new(0),
             mounts: Vec::new(),
         };
@@ -79,7 +119,9 @@ impl Ground {
             let mode = if name == "journal" { 0o700 } else { 0o755 };
             fs::set_permissions(ground.path(name), PermissionsExt::from_mode(mode)).expect("a mode");
         }
-        fs::copy(template::busybox(), ground.template()).expect("the template");
+        if kind == Kind::Lxc {
+            fs::copy(template::busybox(), ground.template()).expect("the template");
+        }
         ground.boot("c0ffee00-0000-4000-8000-000000000001");
         Some(ground)
     }
@@ -92,8 +134,29 @@ impl Ground {
         self.runtime.path()
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        if self.pve.is_some() { Kind::Pct } else { Kind::Lxc }
+    }
+
+    /// The root of Proxmox, if there is one.
+    pub(crate) fn pve(&self) -> Option<&Installed> {
+        self.pve.as_ref()
+    }
+
+    /// The file that containers are made from.
     pub(crate) fn template(&self) -> PathBuf {
-        self.path("template.tar.gz")
+        match self.kind() {
+            Kind::Lxc => self.path("template.tar.gz"),
+            Kind::Pct => self.path("pve/var/lib/vz/template/cache/template.tar.gz"),
+        }
+    }
+
+    /// LXC's directory of containers.
+    pub(crate) fn lxc_path(&self) -> PathBuf {
+        match self.kind() {
+            Kind::Lxc => self.path("lxc"),
+            Kind::Pct => self.path("pve/var/lib/lxc"),
+        }
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
@@ -107,11 +170,35 @@ impl Ground {
     }
 
     pub(crate) fn container(&self, place: u32) -> PathBuf {
-        self.path("lxc").join(self.ctid(place).to_string())
+        self.lxc_path().join(self.ctid(place).to_string())
     }
 
+    /// The file that says how a container is made up, and that it exists.
+    pub(crate) fn config(&self, place: u32) -> PathBuf {
+        match self.kind() {
+            Kind::Lxc => self.container(place).join("config"),
+            Kind::Pct => self.path(&format!("pve/etc/pve/lxc/{}.conf", self.ctid(place))),
+        }
+    }
+
+    /// Where the files of a container's root directory lie.
     pub(crate) fn rootfs(&self, place: u32) -> PathBuf {
-        self.container(place).join("rootfs")
+        self.volume_of_root(place).unwrap_or_else(|| self.container(place).join("rootfs"))
+    }
+
+    /// The containers that stand there, by what makes them exist, and whatever else lies where only they should.
+    pub(crate) fn standing(&self) -> Vec<String> {
+        let mut names = match self.kind() {
+            Kind::Lxc => {
+                let entries = fs::read_dir(self.lxc_path()).expect("the container directory").flatten();
+                let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+                // The sentinel bears the journal's id.
+                names.filter(|name| !(name.starts_with(".phoenix-") && name.len() == ".phoenix-".len() + 32)).collect()
+            }
+            Kind::Pct => [self.confs(), self.stray_volumes()].concat(),
+        };
+        names.sort();
+        names
     }
 
     /// Names the boot that Phoenix is told it runs in.
@@ -141,8 +228,15 @@ impl Ground {
             command.arg(env!("CARGO_BIN_EXE_phoenix"));
         }
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        // The bug that `scripts/sabotage` has switched on.
+        command.envs(std::env::var_os("PHOENIX_SABOTAGE").map(|bug| ("PHOENIX_SABOTAGE", bug)));
         command.env("PHOENIX_RUNTIME_DIR", self.runtime()).env("PHOENIX_BOOT_ID_FILE", self.path("boot_id"));
-        command.arg("--journal").arg(journal).args(["--host", "lxc", "--lxc-path"]).arg(self.path("lxc")).args(arguments);
+        command.arg("--journal").arg(journal).args(["--host", self.kind().name()]);
+        match self.kind() {
+            Kind::Lxc => command.arg("--lxc-path").arg(self.lxc_path()),
+            Kind::Pct => command.env("PHOENIX_PVE_ROOT", self.path("pve")),
+        };
+        command.args(arguments);
         command.stdin(Stdio::null());
         command
     }
@@ -207,7 +301,7 @@ impl Ground {
     pub(crate) fn inside(&self, place: u32, argv: &[&str]) -> (i32, String) {
         let mut command = host_command(Path::new("lxc-attach"));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.arg("-P").arg(self.path("lxc")).args(["-n", &self.ctid(place).to_string(), "--clear-env", "--"]).args(argv);
+        command.arg("-P").arg(self.lxc_path()).args(["-n", &self.ctid(place).to_string(), "--clear-env", "--"]).args(argv);
         let Output { status, stdout, stderr } = command.output().expect("lxc-attach starts");
         let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
         (status.code().unwrap_or(-1), text)
@@ -235,7 +329,7 @@ impl Ground {
 
     /// Every control group of the ground's containers, in all hierarchies.
     pub(crate) fn control_groups(&self) -> Vec<PathBuf> {
-        (0..5).flat_map(|place| cgroups(&self.ctid(place).to_string())).collect()
+        (0..5).flat_map(|place| cgroups(self.kind(), &self.ctid(place).to_string())).collect()
     }
 
     /// Removes control groups that the monitor of a killed container left behind; a crash of the host leaves none.
@@ -359,10 +453,15 @@ fn read(path: &Path) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The control groups of a container, `lxc.payload.CTID` and `lxc.monitor.CTID`, with a suffix where the name was taken.
-fn cgroups(ctid: &str) -> Vec<PathBuf> {
+/// The control groups of a container: `lxc.payload.CTID` and `lxc.monitor.CTID`, with a suffix where the name was taken; on
+/// Proxmox `lxc/CTID` and `lxc.monitor/CTID`.
+fn cgroups(kind: Kind, ctid: &str) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let hierarchies = mounts.lines().filter(|line| line.contains(" cgroup")).filter_map(|line| line.split(' ').nth(1));
+    if kind == Kind::Pct {
+        let groups = hierarchies.flat_map(|hierarchy| ["lxc", "lxc.monitor"].map(|group| Path::new(hierarchy).join(group).join(ctid)));
+        return groups.filter(|group| group.is_dir()).collect();
+    }
     let groups = hierarchies.flat_map(|hierarchy| fs::read_dir(hierarchy).into_iter().flatten().flatten());
     let is_its = |name: &str| ["lxc.payload", "lxc.monitor", "lxc.pivot"].iter().any(|kind| name.starts_with(&format!("{kind}.{ctid}")));
     groups.filter(|entry| is_its(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()

@@ -7,7 +7,7 @@ use std::fs;
 
 use super::fingerprint::{Fingerprint, check_same};
 use super::fleet::{FIVE_SCRIPTS, paced_five};
-use super::ground::{Ground, tell};
+use super::ground::{Ground, Kind, tell};
 use super::processes::{end_belonging, now, pause, until};
 
 const PLACES: [u32; 5] = [0, 1, 2, 3, 4];
@@ -19,6 +19,9 @@ impl Ground {
     /// The host goes down and comes up again, in a boot of this number.
     pub(crate) fn crash_host(&self, boot: usize) {
         assert_eq!(end_belonging(&self.directories()), []);
+        if let Some(pve) = self.pve() {
+            assert_eq!(pve.end(), Vec::<String>::new());
+        }
         self.remove_control_groups();
         for entry in fs::read_dir(self.runtime()).expect("the runtime directory").flatten() {
             fs::remove_dir_all(entry.path()).expect("removed");
@@ -33,9 +36,8 @@ fn without_starts(mut found: Fingerprint) -> Fingerprint {
     found
 }
 
-#[test]
-fn after_a_crash_of_the_host_everything_is_done_and_every_repetition_has_its_reason() {
-    let Some(ground) = Ground::new(12) else { return };
+fn after_a_crash_of_the_host_everything_is_done_and_every_repetition_has_its_reason(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 12) else { return };
     paced_five(&ground, 0.2);
     ground.up(0);
     let wanted = without_starts(ground.fingerprint(&PLACES));
@@ -76,9 +78,8 @@ fn after_a_crash_of_the_host_everything_is_done_and_every_repetition_has_its_rea
     tell(&format!("{} crashes of the host, {hit} of them within the step aimed at", CRASHES.len() + 1));
 }
 
-#[test]
-fn a_container_stopped_by_others_is_brought_up_again() {
-    let Some(ground) = Ground::new(15) else { return };
+fn a_container_stopped_by_others_is_brought_up_again(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 15) else { return };
     let once = ground.script("once", "true");
     super::fleet::Fleet::new(&ground).container(0, serde_json::json!({ "features": [once] })).write();
     ground.up(0);
@@ -90,4 +91,9 @@ fn a_container_stopped_by_others_is_brought_up_again() {
     assert!(ground.is_running(0));
     assert_eq!(ground.starts(0, "once"), 1);
     ground.invariant_journal_is_clean();
+}
+
+on_each_host! {
+    after_a_crash_of_the_host_everything_is_done_and_every_repetition_has_its_reason
+    a_container_stopped_by_others_is_brought_up_again
 }

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use super::fleet::Fleet;
-use super::ground::{Ground, Said, has, host_command, skip};
+use super::ground::{Ground, Kind, Said, has, host_command, skip};
 use super::judge::is_result;
 use super::processes::until;
 
@@ -29,9 +29,8 @@ fn state(ground: &Ground, place: u32) -> (String, String) {
     (text("state"), text("standing"))
 }
 
-#[test]
-fn hostile_scripts_end_and_hold_up_nobody() {
-    let Some(ground) = Ground::new(39) else { return };
+fn hostile_scripts_end_and_hold_up_nobody(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 39) else { return };
     let decoy = ground.path("decoy");
     fs::create_dir(&decoy).expect("a directory");
     let feature = |name: &str, body: &str| json!({ "features": [{ "script": ground.script(name, body), "timeout": "1m" }] });
@@ -166,9 +165,8 @@ fn hostile_names_never_reach_a_terminal_raw() {
     }
 }
 
-#[test]
-fn hostile_commands_of_others_never_reach_a_terminal_raw() {
-    let Some(ground) = Ground::new(43) else { return };
+fn hostile_commands_of_others_never_reach_a_terminal_raw(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 43) else { return };
     if !has("flock") {
         return skip("needs flock");
     }
@@ -178,7 +176,7 @@ fn hostile_commands_of_others_never_reach_a_terminal_raw() {
     fs::set_permissions(&locks, PermissionsExt::from_mode(0o700)).expect("a mode");
     let mut holder = host_command(Path::new("flock"));
     // It alone holds the lock, and its command has the words of what it runs.
-    holder.arg("-o").arg(locks.join(format!("lxc-{}", ground.ctid(0)))).args(["sh", "-c", "read waiting", NASTY_NAME]);
+    holder.arg("-o").arg(locks.join(format!("{}-{}", ground.kind().name(), ground.ctid(0)))).args(["sh", "-c", "read waiting", NASTY_NAME]);
     let mut holder = holder.stdin(Stdio::piped()).spawn().expect("flock starts");
     let manifest = ground.path("fleet.json");
     let phoenix = ground.start(&["-v", "up", manifest.to_str().expect("plain")]);
@@ -249,4 +247,9 @@ fn hostile_scripts_do_not_get_their_secret_into_an_error() {
         }
     }
     assert!(ground.run(&["explain", &ctid]).all().contains("cannot log in"), "the rest of its words is told");
+}
+
+on_each_host! {
+    hostile_scripts_end_and_hold_up_nobody
+    hostile_commands_of_others_never_reach_a_terminal_raw
 }

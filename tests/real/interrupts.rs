@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::fleet::{Fleet, wait_for_gate};
-use super::ground::{Ground, Working};
+use super::ground::{Ground, Kind, Working};
 use super::processes::{Process, now, pause, until};
 
 /// Phoenix at work on a container whose script waits for its gate, with another script to come.
@@ -28,9 +28,8 @@ fn check_finished(ground: &Ground) {
     ground.invariant_journal_is_clean();
 }
 
-#[test]
-fn ctrl_c_once_finishes_the_steps_in_flight_and_begins_no_other() {
-    let Some(ground) = Ground::new(14) else { return };
+fn ctrl_c_once_finishes_the_steps_in_flight_and_begins_no_other(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 14) else { return };
     for signal in [Signal::INT, Signal::TERM] {
         let mut phoenix = at_work(&ground);
         phoenix.signal(signal);
@@ -50,9 +49,8 @@ fn ctrl_c_once_finishes_the_steps_in_flight_and_begins_no_other() {
     }
 }
 
-#[test]
-fn ctrl_c_twice_leaves_at_once_and_the_shim_goes_on() {
-    let Some(ground) = Ground::new(16) else { return };
+fn ctrl_c_twice_leaves_at_once_and_the_shim_goes_on(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 16) else { return };
     let phoenix = at_work(&ground);
     phoenix.signal(Signal::INT);
     pause(100);
@@ -90,4 +88,9 @@ fn a_second_terminal_is_told_who_is_at_work_and_may_look() {
     ground.open_gate(0, "go");
     assert_eq!(phoenix.wait().code, 0);
     check_finished(&ground);
+}
+
+on_each_host! {
+    ctrl_c_once_finishes_the_steps_in_flight_and_begins_no_other
+    ctrl_c_twice_leaves_at_once_and_the_shim_goes_on
 }

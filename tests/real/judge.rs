@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::fingerprint::Fingerprint;
 use super::fleet::Fleet;
-use super::ground::Ground;
+use super::ground::{Ground, Kind};
 use super::processes::{Process, now, pause};
 
 /// How long what is on its way out may take: the kernel with a killed namespace, a monitor with its control groups.
@@ -39,6 +39,7 @@ pub(crate) fn small(ground: &Ground) {
     let startup = json!({ "down_timeout": "1s" });
     let feature = |script: &str| json!({ "script": script, "retries": 1, "timeout": "20s" });
     Fleet::new(ground)
+        .with_snapshots()
         .volume("media", json!({ "owner": { "uid": 1000, "gid": 1000 }, "mode": "0775" }))
         .container(0, json!({ "startup": startup, "features": [feature(&first), feature(&second)] }))
         .container(
@@ -47,6 +48,7 @@ pub(crate) fn small(ground: &Ground) {
                 "startup": startup,
                 "depends_on": [0],
                 "volumes": [{ "volume": "media", "at": "/srv/media" }],
+                "snapshot_before_volumes": ground.kind() == Kind::Pct,
                 "features": [feature(&write)],
                 "application": feature(&app),
                 "health": [{ "name": "up", "command": ["test", "-f", "/etc/app"], "retries": 2, "interval": "1s" }],
@@ -116,9 +118,7 @@ impl Ground {
     pub(crate) fn judge_down(&self) -> Faults {
         let mut faults = Faults::default();
         self.judge_leaks(0, &mut faults);
-        let names = fs::read_dir(self.path("lxc")).expect("the container directory").flatten().map(|entry| entry.file_name());
-        let names = names.map(|name| name.to_string_lossy().into_owned());
-        faults.leaked.extend(names.filter(|name| !(name.starts_with(".phoenix-") && name.len() == ".phoenix-".len() + 32)));
+        faults.leaked.extend(self.standing());
         let kept = [self.path("journal"), self.runtime().to_owned()];
         faults
             .leaked
@@ -196,12 +196,13 @@ impl Ground {
         let ours = |line: &&str| self.directories().iter().any(|directory| line.contains(directory.to_str().expect("plain")));
         leaks.extend(mounts.lines().filter(ours).map(|line| format!("mount {line}")));
         leaks.extend(self.stray_control_groups(running));
+        leaks.extend(self.left_by_commands());
         leaks
     }
 
     /// Locks and journal files that a container's process keeps open.
     fn held_by(&self, process: &Process) -> Vec<String> {
-        let forbidden = [self.runtime().join("ct"), self.runtime().join("vol"), self.path("journal")];
+        let forbidden = [self.runtime().join("ct"), self.runtime().join("vol"), self.path("journal"), self.path("pve/run/lock")];
         let descriptors = fs::read_dir(format!("/proc/{}/fd", process.pid)).into_iter().flatten().flatten();
         let targets = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
         let held = targets.filter(|target| forbidden.iter().any(|directory| target.starts_with(directory)));

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::dice::Dice;
 use super::fingerprint::check_same;
 use super::fleet::{FIVE_SCRIPTS, Fleet, paced_five};
-use super::ground::{Ground, containers_of, tell};
+use super::ground::{Ground, Kind, containers_of, tell};
 use super::processes::{now, pause, until};
 use super::template::{Extra, packed};
 
@@ -90,9 +90,8 @@ fn check_status(ground: &Ground, shown: &Stands, before: &[Position]) {
     assert!(found, "status says {shown:#?}, and the journal says {stands:#?}");
 }
 
-#[test]
-fn phoenix_killed_at_random_moments_starts_each_script_exactly_once() {
-    let Some(ground) = Ground::new(4) else { return };
+fn phoenix_killed_at_random_moments_starts_each_script_exactly_once(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 4) else { return };
     let kills_wanted = std::env::var("PHOENIX_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     let mut dice = Dice::new();
     paced_five(&ground, 0.3);
@@ -194,4 +193,8 @@ fn what_a_killed_down_had_moved_away_is_removed_by_the_next() {
     ground.down(0);
     assert_eq!(left().len(), 1, "the sentinel alone: {:?}", left());
     ground.invariant_journal_is_clean();
+}
+
+on_each_host! {
+    phoenix_killed_at_random_moments_starts_each_script_exactly_once
 }

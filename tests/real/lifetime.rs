@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::fleet::{FIVE_SCRIPTS, five};
-use super::ground::{Ground, HOST_ROOT, has, host_command, skip};
+use super::ground::{Ground, HOST_ROOT, Kind, has, skip};
 use super::processes::{now, pause};
 
 /// How long control groups may outlive their container's monitor.
@@ -30,9 +30,8 @@ fn check_owner(path: &Path, uid: u32, gid: u32) {
     assert_eq!((meta.uid(), meta.gid()), (uid, gid), "{}", path.display());
 }
 
-#[test]
-fn a_fleet_comes_up_with_its_owners_mounts_and_limits() {
-    let Some(ground) = Ground::new(0) else { return };
+fn a_fleet_comes_up_with_its_owners_mounts_and_limits(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 0) else { return };
     five(&ground);
     ground.up(0);
     check_all_done(&ground, 5);
@@ -59,12 +58,17 @@ fn a_fleet_comes_up_with_its_owners_mounts_and_limits() {
     assert_eq!(ground.inside(1, &["hostname"]), (0, "ct1\n".to_owned()));
     assert_eq!(ground.inside(4, &["cat", "/etc/tool"]), (0, "hello world; $(reboot)\n".to_owned()));
 
-    let config = fs::read_to_string(ground.container(4).join("config")).expect("a configuration");
-    for line in ["lxc.start.auto = 1", "lxc.start.order = 7", "lxc.start.delay = 2"] {
+    let config = fs::read_to_string(ground.config(4)).expect("a configuration");
+    let map = format!("0 {HOST_ROOT} 65536");
+    let lines = match ground.kind() {
+        Kind::Lxc => vec!["lxc.start.auto = 1", "lxc.start.order = 7", "lxc.start.delay = 2"],
+        Kind::Pct => vec!["onboot: 1", "startup: order=7,up=2", "unprivileged: 1"],
+    };
+    for line in lines {
         assert!(config.contains(line), "{line} is missing:\n{config}");
     }
-    let map = format!("0 {HOST_ROOT} 65536");
-    assert!(config.contains(&format!("lxc.idmap = u {map}")), "{config}");
+    let written = fs::read_to_string(ground.container(4).join("config")).expect("a configuration of LXC");
+    assert!(written.contains(&format!("lxc.idmap = u {map}")), "{written}");
     let init = ground.init(4).expect("an init");
     let kernel = fs::read_to_string(format!("/proc/{init}/uid_map")).expect("a map");
     assert_eq!(kernel.split_whitespace().collect::<Vec<_>>().join(" "), map);
@@ -76,9 +80,8 @@ fn a_fleet_comes_up_with_its_owners_mounts_and_limits() {
     ground.invariant_journal_is_clean();
 }
 
-#[test]
-fn up_on_a_finished_fleet_writes_nothing_and_starts_no_process() {
-    let Some(ground) = Ground::new(1) else { return };
+fn up_on_a_finished_fleet_writes_nothing_and_starts_no_process(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 1) else { return };
     let feature = ground.script("once", "true");
     super::fleet::Fleet::new(&ground)
         .volume("data", serde_json::json!({ "owner": { "uid": 0, "gid": 0 } }))
@@ -134,38 +137,28 @@ pub(crate) fn files_of(path: &Path) -> Vec<(String, u64, i64, i64, u64)> {
     found
 }
 
-#[test]
-fn down_takes_away_what_is_ours_and_nothing_else() {
-    let Some(ground) = Ground::new(2) else { return };
+fn down_takes_away_what_is_ours_and_nothing_else(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 2) else { return };
     five(&ground);
     ground.up(0);
     fs::write(ground.path("srv/media/precious"), "kept").expect("written");
-    let cgroups = |place: u32| {
-        let name = format!("lxc.*.{}*", ground.ctid(place));
-        // Its exit code says that groups of others come and go.
-        let found = host_command(Path::new("find")).args(["/sys/fs/cgroup", "-maxdepth", "3", "-name", &name]).output();
-        String::from_utf8_lossy(&found.expect("find starts").stdout).into_owned()
-    };
-    assert_ne!(cgroups(0), "", "a running container has control groups");
+    assert_ne!(ground.control_groups(), Vec::<PathBuf>::new(), "running containers have control groups");
     ground.down(0);
 
-    let left: Vec<_> = fs::read_dir(ground.path("lxc")).expect("a directory").flatten().map(|entry| entry.file_name()).collect();
-    assert!(left.iter().all(|name| name.to_string_lossy().starts_with(".phoenix-") && name.len() == 41), "{left:?}");
+    assert_eq!(ground.standing(), Vec::<String>::new());
     assert_eq!(fs::read_to_string(ground.path("srv/media/precious")).expect("kept"), "kept");
     assert!(ground.path("srv/media").join(format!("from-{}", ground.ctid(2))).exists());
     let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
-    assert!(!mounts.contains(ground.path("lxc").to_str().expect("plain")), "{mounts}");
+    assert!(!mounts.contains(ground.lxc_path().to_str().expect("plain")), "{mounts}");
     assert_eq!(ground.processes(), []);
-    for place in 0..5 {
-        // Whoever removes them last may be a moment behind; who is still in them tells why they stay.
-        let from = now();
-        while !cgroups(place).is_empty() && from.elapsed() < CGROUPS_STAY_MAX {
-            pause(50);
-        }
-        let left: Vec<String> =
-            cgroups(place).lines().map(|path| format!("{path}: {:?}", fs::read_to_string(format!("{path}/cgroup.procs")))).collect();
-        assert!(left.is_empty(), "of {place}: {left:#?}");
+    // Whoever removes them last may be a moment behind; who is still in them tells why they stay.
+    let from = now();
+    while !ground.control_groups().is_empty() && from.elapsed() < CGROUPS_STAY_MAX {
+        pause(50);
     }
+    let within = |group: &PathBuf| format!("{}: {:?}", group.display(), fs::read_to_string(group.join("cgroup.procs")));
+    let left: Vec<String> = ground.control_groups().iter().map(within).collect();
+    assert!(left.is_empty(), "{left:#?}");
     let kept: Vec<_> = [ground.path("journal"), ground.runtime().to_owned()].iter().flat_map(|path| files_of(path)).collect();
     let kept: Vec<_> = kept.iter().filter(|(name, ..)| [".json", ".out", ".shim"].iter().any(|end| name.ends_with(end))).collect();
     assert!(kept.is_empty(), "results are kept: {kept:?}");
@@ -176,4 +169,10 @@ fn down_takes_away_what_is_ours_and_nothing_else() {
     ground.up(0);
     check_all_done(&ground, 5);
     assert_eq!(ground.inside(3, &["cat", "/mnt/media/precious"]), (0, "kept".to_owned()));
+}
+
+on_each_host! {
+    a_fleet_comes_up_with_its_owners_mounts_and_limits
+    up_on_a_finished_fleet_writes_nothing_and_starts_no_process
+    down_takes_away_what_is_ours_and_nothing_else
 }

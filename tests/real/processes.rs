@@ -139,9 +139,12 @@ pub(crate) fn pause(ms: u64) {
 
 /// The root file systems of containers in the container directories below `directory`, those half made or half gone too.
 fn root_file_systems(directory: &Path) -> Vec<(u64, u64)> {
-    let containers = fs::read_dir(directory.join("lxc")).into_iter().flatten().flatten();
-    let roots = containers.filter_map(|entry| fs::metadata(entry.path().join("rootfs")).ok());
-    roots.map(|root| (root.dev(), root.ino())).collect()
+    let below = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let plain = below(directory.join("lxc")).map(|container| container.join("rootfs"));
+    // On Proxmox the volumes are mounted where the monitor alone sees them.
+    let storages = ["pve/var/lib/vz/images", "pve/var/lib/vz/btr/images"].map(|images| directory.join(images));
+    let volumes = storages.into_iter().flat_map(below).flat_map(below);
+    plain.chain(volumes).filter_map(|root| fs::metadata(root).ok()).map(|root| (root.dev(), root.ino())).collect()
 }
 
 fn belongs(process: &Process, directories: &[PathBuf], roots: &BTreeSet<(u64, u64)>) -> bool {

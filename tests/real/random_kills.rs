@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::fingerprint::Fingerprint;
-use super::ground::{Ground, Said, Working, tell};
+use super::ground::{Ground, Kind, Said, Working, tell};
 use super::judge::{Faults, PLACES, small};
 use super::processes::{Process, all, now, pause};
 
@@ -269,9 +269,8 @@ fn shims(ground: &Ground) -> (Vec<Process>, Vec<Process>) {
     (shims, below)
 }
 
-#[test]
-fn random_kills_of_everything() {
-    let Some(ground) = Ground::new(30) else { return };
+fn random_kills_of_everything(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 30) else { return };
     let rounds = std::env::var("PHOENIX_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let dice = Dice::new();
     small(&ground);
@@ -300,4 +299,8 @@ fn random_kills_of_everything() {
         storm.round(most.min(rounds - storm.all_kills()));
     }
     tell(&storm.line());
+}
+
+on_each_host! {
+    random_kills_of_everything
 }

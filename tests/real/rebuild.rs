@@ -4,7 +4,7 @@ use std::fs;
 
 use super::fingerprint::check_same;
 use super::fleet::{FIVE_SCRIPTS, five};
-use super::ground::Ground;
+use super::ground::{Ground, Kind};
 
 const ALL: [u32; 5] = [0, 1, 2, 3, 4];
 
@@ -40,9 +40,8 @@ fn rebuilds(ground: &Ground, proof: &str) {
     assert_eq!(ground.entries().len(), entries, "a finished fleet costs no entry");
 }
 
-#[test]
-fn a_healthy_fleet_whose_journal_is_lost_is_taken_over_untouched() {
-    let Some(ground) = Ground::new(GROUND) else { return };
+fn a_healthy_fleet_whose_journal_is_lost_is_taken_over_untouched(kind: Kind) {
+    let Some(ground) = Ground::on(kind, GROUND) else { return };
     five(&ground);
     ground.up(0);
     lose_the_journal(&ground);
@@ -55,3 +54,7 @@ fn a_healthy_fleet_whose_journal_is_lost_is_taken_over_untouched() {
 }
 
 const GROUND: u32 = 20;
+
+on_each_host! {
+    a_healthy_fleet_whose_journal_is_lost_is_taken_over_untouched
+}

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::dice::Dice;
 use super::fingerprint::check_same;
 use super::fleet::{Fleet, wait_for_gate};
-use super::ground::{Ground, Said, Working, tell};
+use super::ground::{Ground, Kind, Said, Working, tell};
 use super::judge::small;
 use super::processes::{Process, all, now, pause, until};
 
@@ -112,9 +112,8 @@ fn a_writer_robbed_between_two_steps_is_replaced_at_once_and_begins_nothing_when
     ground.invariant_journal_is_clean();
 }
 
-#[test]
-fn a_writer_robbed_anywhere_changes_nothing_once_another_has_taken_over() {
-    let Some(ground) = Ground::new(32) else { return };
+fn a_writer_robbed_anywhere_changes_nothing_once_another_has_taken_over(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 32) else { return };
     let mut dice = Dice::new();
     small(&ground);
     let from = now();
@@ -164,9 +163,8 @@ fn second_up(ground: &Ground) -> Working {
     start_second(ground, &["up", manifest.to_str().expect("plain")])
 }
 
-#[test]
-fn a_second_journal_never_touches_the_container_of_the_first() {
-    let Some(ground) = Ground::new(33) else { return };
+fn a_second_journal_never_touches_the_container_of_the_first(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 33) else { return };
     gated(&ground, "1m");
     let first = up(&ground);
     until("the script's start", || (ground.starts(0, "gated") == 1).then_some(()));
@@ -195,12 +193,11 @@ fn a_second_journal_never_touches_the_container_of_the_first() {
     assert_eq!(ground.starts(0, "gated"), 1);
     ground.resume(0);
     ground.down(0);
-    assert!(!ground.container(0).exists());
+    assert!(!ground.config(0).exists());
 }
 
-#[test]
-fn of_two_journals_that_race_for_a_container_one_gets_it_and_the_other_says_so() {
-    let Some(ground) = Ground::new(34) else { return };
+fn of_two_journals_that_race_for_a_container_one_gets_it_and_the_other_says_so(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 34) else { return };
     let once = ground.script("once", "true");
     Fleet::new(&ground).container(0, json!({ "features": [once] })).container(1, json!({})).write();
     for _ in 0..3 {
@@ -214,7 +211,7 @@ fn of_two_journals_that_race_for_a_container_one_gets_it_and_the_other_says_so()
         assert!(standing(&first) + standing(&second) >= 2, "each is somebody's, and the other says so: {}{}", first.all(), second.all());
         assert_eq!(start_second(&ground, &["down", "--all", "--yes"]).wait().code, 0);
         ground.down(0);
-        assert!(!ground.container(0).exists() && !ground.container(1).exists());
+        assert!(!ground.config(0).exists() && !ground.config(1).exists());
     }
 }
 
@@ -264,4 +261,10 @@ fn a_shim_that_stands_still_beyond_its_deadline_is_ended_with_its_script() {
     let status = ground.status();
     assert_eq!((&status[0]["state"], &status[0]["last_error"]), (&json!("done"), &Value::Null));
     ground.invariant_journal_is_clean();
+}
+
+on_each_host! {
+    a_second_journal_never_touches_the_container_of_the_first
+    of_two_journals_that_race_for_a_container_one_gets_it_and_the_other_says_so
+    a_writer_robbed_anywhere_changes_nothing_once_another_has_taken_over
 }

@@ -57,7 +57,7 @@ impl Place {
     pub fn start(&self, job: Job) -> Running {
         let lock = self.lock();
         let prepared = prepare(&self.results(), job.token).expect("space");
-        spawn(prepared, job, &[lock.into_file()], &binary()).expect("a shim")
+        spawn(prepared, job, &[lock], &binary()).expect("a shim")
     }
 
     pub fn run(&self, job: Job) -> JobResult {

@@ -155,6 +155,8 @@ impl Stage {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_phoenix"));
         command.args(arguments).current_dir(self.path()).env_clear();
+        // The bug that `scripts/sabotage` has switched on.
+        command.envs(std::env::var_os("PHOENIX_SABOTAGE").map(|bug| ("PHOENIX_SABOTAGE", bug)));
         command.env("PHOENIX_JOURNAL", self.path().join("journal/journal.db")).env("TZ", "UTC").env("HOME", self.path());
         let named = arguments.contains(&"--host");
         // The journal says which host it belongs to; before there is one, it has to be said.

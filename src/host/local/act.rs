@@ -4,24 +4,23 @@
 //! and the words of failures. Not here: which function takes which action, which is the backend's to say.
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use phoenix_journal::{Digest, Epoch, Seq};
 
-use crate::ids::{Moment, StepId};
+use crate::ids::{Moment, Step, StepId};
 use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Effect, Intent, Mark};
-use crate::shim::{self, Ending, IntentRef, Job, JobResult, PrepareError, Prepared, ResultPlace, Secret, Task};
+use crate::shim::{self, Ending, IntentRef, Job, JobResult, Lock, PrepareError, Prepared, ResultPlace, Secret, Task};
 
 use super::{Backend, Local};
 
 /// What a step comes to: evidence, or the result that ends it early.
 pub(in crate::host) type Taken<T = Evidence> = Result<T, Box<StepResult>>;
 
-/// How long a script and what it started get between `SIGTERM` and `SIGKILL`.
+/// How long what runs inside gets between `SIGTERM` and `SIGKILL`.
 const SCRIPT_GRACE: Duration = Duration::from_secs(5);
 /// The most bytes of a child's output repeated in a failure.
 const TAIL_BYTES_MAX: usize = 2048;
@@ -32,7 +31,7 @@ pub(in crate::host) struct Act<'a, B> {
     pub(in crate::host) host: &'a B,
     pub(in crate::host) local: &'a Local,
     pub(in crate::host) effect: &'a Effect,
-    pub(in crate::host) locks: &'a [File],
+    pub(in crate::host) locks: &'a [Lock],
     pub(in crate::host) epoch: Epoch,
     pub(in crate::host) intent_ref: IntentRef,
     output: std::cell::RefCell<Option<Output>>,
@@ -46,7 +45,7 @@ impl<'a, B: Backend> Act<'a, B> {
         seq: Seq,
         epoch: Epoch,
         effect: &'a Effect,
-        locks: &'a [File],
+        locks: &'a [Lock],
         prepared: Option<Prepared>,
     ) -> Self {
         let intent_ref = intent_ref(seq, epoch, &effect.intent);
@@ -168,7 +167,9 @@ pub(in crate::host) fn place(local: &Local, intent: &Intent) -> ResultPlace {
 
 /// How long the processes of a step get between `SIGTERM` and `SIGKILL`.
 pub(in crate::host) fn grace(local: &Local, intent: &Intent) -> Duration {
-    if intent.step.step.is_script() && !intent.step.repair { SCRIPT_GRACE } else { local.grace }
+    let step = &intent.step.step;
+    let inside = step.is_script() || matches!(step, Step::HealthCheck(_) | Step::RunReady);
+    if inside && !intent.step.repair { SCRIPT_GRACE } else { local.grace }
 }
 
 /// What a mark that was found means for an effect that bears `ours`.
@@ -180,7 +181,7 @@ pub(in crate::host) fn judge_mark(ours: &Mark, found: Option<&Mark>) -> Taken<()
             Err(failed(FailureClass::MarkMissing, format!("the container bears the mark of container {}", found.ctid)))
         }
         Some(found) if !ours.owns(found) => Err(Box::new(StepResult::Foreign { owner: owner(found) })),
-        Some(found) if found.epoch > ours.epoch => {
+        Some(found) if found.epoch > ours.epoch && !phoenix_journal::sabotaged("later_epochs_are_not_noticed") => {
             let message = format!("the mark was written in epoch {}, which this journal ({}) has not reached", found.epoch, ours.epoch);
             Err(failed(FailureClass::JournalOlder, message))
         }

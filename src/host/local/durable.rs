@@ -45,6 +45,9 @@ pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
 /// Moves `from` to `to` unless something is there already, durably.
 pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
     rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?;
+    if phoenix_journal::sabotaged("renames_are_not_synced") {
+        return Ok(());
+    }
     sync_directory_of(to)
 }
 

@@ -54,7 +54,7 @@ impl Inside {
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// Puts `bytes` at `path` whose directory exists, owned by the container's root. Whatever lies there, a link included, is
+    /// Puts `bytes` at `path` whose directory exists, durably, owned by the container's root. Whatever lies there, a link included, is
     /// replaced by name.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
@@ -83,6 +83,7 @@ impl Inside {
         match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)) {
             Ok(()) => {
                 rustix::fs::chownat(at, name, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)), AtFlags::SYMLINK_NOFOLLOW)?;
+                at.sync_all()?;
             }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
@@ -102,7 +103,9 @@ impl Inside {
         file.write_all(bytes)?;
         rustix::fs::fchown(&file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-        Ok(rustix::fs::renameat(directory, &temporary, directory, name)?)
+        file.sync_all()?;
+        rustix::fs::renameat(directory, &temporary, directory, name)?;
+        directory.sync_all()
     }
 }
 

@@ -81,6 +81,11 @@ impl Held {
         Self::open(init.pid).filter(|held| init.boot == *boot && held.start_ticks == init.start_ticks)
     }
 
+    /// When it was started, in clock ticks since boot.
+    pub(crate) fn start_ticks(&self) -> u64 {
+        self.start_ticks
+    }
+
     /// The process as evidence.
     pub(crate) fn init(&self, boot: &BootId) -> Init {
         Init { boot: boot.clone(), pid: self.pid, start_ticks: self.start_ticks }
@@ -126,7 +131,7 @@ impl Held {
 
     /// Its parent, as of now.
     pub(crate) fn parent(&self) -> Option<u32> {
-        status_field(self.pid, "PPid")?.trim().parse().ok()
+        parent_of(self.pid)
     }
 
     /// Whether its program is another than its parent's: before `exec`, an init is still `lxc-start`.
@@ -169,24 +174,37 @@ fn parse_start_ticks(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// A process's parent, as of now.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+    status_field(pid, "PPid")?.trim().parse().ok()
+}
+
 fn status_field(pid: u32, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::to_owned)
 }
 
 /// Process 1 of a pid namespace directly below ours; the init of a container within a container is deeper.
-fn is_init(pid: u32) -> bool {
+pub(crate) fn is_init(pid: u32) -> bool {
     status_field(pid, "NSpid").is_some_and(|pids| pids.split_ascii_whitespace().skip(1).eq(["1"]))
 }
 
 /// The container that this process starts or monitors, if it is an `lxc-start` of ours on `path`.
 fn starter_of(pid: u32, path: &Path) -> Option<Ctid> {
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|command| !command.is_empty())?;
+    let command = command_line(pid)?;
     let (_, ctid) = parse_starter(&command).filter(|(found, _)| *found == path)?;
-    // A title can be forged by anyone; root of this pid namespace is not anyone.
-    let ours = std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == 0)
-        && std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == std::fs::read_link("/proc/self/ns/pid").ok();
-    ours.then_some(ctid)
+    is_of_this_root(pid).then_some(ctid)
+}
+
+/// The command line or title of a process; `None` for a kernel thread and for one that has ended.
+pub(crate) fn command_line(pid: u32) -> Option<Vec<u8>> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|command| !command.is_empty())
+}
+
+/// Whether a process is root's in our own pid namespace. A title can be forged by anyone; this root is not anyone.
+pub(crate) fn is_of_this_root(pid: u32) -> bool {
+    std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == 0)
+        && std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == std::fs::read_link("/proc/self/ns/pid").ok()
 }
 
 /// Whether a container of this number is being started, or monitored, on any path. Titles can be forged; this errs on the side
@@ -198,7 +216,7 @@ pub(crate) fn is_started_anywhere(ctid: Ctid) -> bool {
 }
 
 /// Container directory and container of a monitor or an `lxc-start`.
-fn parse_starter(command: &[u8]) -> Option<(&Path, Ctid)> {
+pub(crate) fn parse_starter(command: &[u8]) -> Option<(&Path, Ctid)> {
     parse_monitor(command).or_else(|| parse_lxc_start(command))
 }
 

@@ -19,6 +19,7 @@ pub(in crate::host) fn settle<B: Backend>(host: &B, doubt: &Doubt, watch: &dyn W
     let intent_ref = act::intent_ref(doubt.seq, doubt.epoch, intent);
     let locks: Vec<LockName> = doubt.effect.locks().into_iter().map(|ctid| local.lock_name(ctid)).collect();
     let place = act::place(local, intent);
+    let tasks = host.tasks(intent);
     let inquiry = Inquiry {
         intent: &intent_ref,
         token: intent.token,
@@ -28,14 +29,14 @@ pub(in crate::host) fn settle<B: Backend>(host: &B, doubt: &Doubt, watch: &dyn W
         runtime: &local.runtime,
         locks: &locks,
         clock: &local.clock,
+        tasks: &tasks,
     };
     let settlement = match recover(&inquiry, &|in_flight| watch.waiting(waited_for(local, in_flight))) {
         Ok(settlement) => settlement,
         Err(error) => return Report::bare(StepResult::Unknown { why: chain(&error) }),
     };
     let (settled, locks) = (settlement.settled, settlement.locks);
-    let files: Vec<std::fs::File> = locks.into_iter().map(crate::shim::Lock::into_file).collect();
-    let act = Act::new(host, doubt.seq, doubt.epoch, &doubt.effect, &files, None);
+    let act = Act::new(host, doubt.seq, doubt.epoch, &doubt.effect, &locks, None);
     let result = match settled {
         Settled::Result(result) => B::probe(&act, Some(&result)),
         Settled::NoResult => B::probe(&act, None),
@@ -95,6 +96,10 @@ impl<B: Backend> Act<'_, B> {
             // Its container went down before it was begun: nothing was run, so nothing has failed.
             Some(JobResult { ending: Ending::NotStarted { .. }, .. }) if self.hold(init).is_err() => Err(Box::new(StepResult::Absent)),
             Some(result) => self.script_ended(self.script()?, result),
+            None if phoenix_journal::sabotaged("scripts_in_doubt_count_as_done") => {
+                let (script, now) = (self.script()?.digest, self.local.clock.now().wall);
+                Ok(Evidence::Ran { script, started: now, ended: now, skipped: false })
+            }
             None => Err(Box::new(StepResult::Interrupted)),
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use phoenix_journal::{JournalId, Recorded};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::host::{Host, HostError, Lease, LockError, Territory, Watch};
+use crate::host::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
 use crate::ids::HostKind;
 use crate::ids::{Ctid, Now};
 use crate::machine::{Report, StepResult};
@@ -214,6 +214,11 @@ impl Host for Sim {
         }
     }
 
+    fn vet(&self, _: &[Arc<Spec>]) -> Result<Vec<Objection>, HostError> {
+        // A world made for the fleet has whatever the fleet names.
+        Ok(Vec::new())
+    }
+
     fn lock(&self, ctids: &[Ctid]) -> Result<Lease, LockError> {
         let mut inner = self.inner();
         inner.catch_up();
@@ -224,7 +229,7 @@ impl Host for Sim {
             return Err(LockError::Busy { ctid: *ctid, holder_pid: None, holder_command });
         }
         inner.locked.extend(ctids);
-        Ok(Lease { files: Vec::new(), keep: Some(Box::new(Locks { sim: self.clone(), ctids: ctids.to_vec() })) })
+        Ok(Lease { locks: Vec::new(), keep: Some(Box::new(Locks { sim: self.clone(), ctids: ctids.to_vec() })) })
     }
 
     /// Nothing is written that could find no space.

@@ -113,22 +113,23 @@ impl World {
         }
     }
 
-    pub(super) fn plan_op(&mut self, effect: &Effect) -> Op {
+    pub(super) fn plan_op(&mut self, effect: Arc<Effect>) -> Op {
         let ctid = effect.intent.ctid;
         let live = self.guest(ctid).is_some_and(|guest| guest.snapshots.contains_key(SNAPSHOT_FOR_CLONES));
         let pieces = pieces_of(&effect.intent, live);
-        let fault = self.options.faults.choose(effect, u8::try_from(pieces.len()).unwrap_or(u8::MAX), self.dice);
+        let fault = self.options.faults.choose(&effect, u8::try_from(pieces.len()).unwrap_or(u8::MAX), self.dice);
         let deadline = &effect.intent.deadline;
         let in_this_boot = deadline.boot == *self.clock.boot;
         let deadline_ms = if in_this_boot { self.clock.booted_ms + deadline.boottime_ms } else { self.clock.elapsed_ms };
         self.slot_mut(ctid).left = None;
+        let carrier = carrier_of(&effect.intent.action, live);
         let mut op = Op {
-            effect: Arc::new(effect.clone()),
+            effect,
             pieces,
             done: 0,
             due_ms: 0,
             deadline_ms: deadline_ms.max(self.clock.elapsed_ms),
-            carrier: carrier_of(&effect.intent.action, live),
+            carrier,
             orphan: false,
             stuck: Stuck::No,
             fault,

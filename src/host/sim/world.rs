@@ -242,9 +242,14 @@ impl World {
     /// Does not look whether the container is locked: beside another operation that changes the same container this is
     /// [`Damage::TwoMutators`].
     pub fn begin(&mut self, effect: &Effect) -> OpId {
+        self.begin_shared(Arc::new(effect.clone()))
+    }
+
+    /// As [`begin`](Self::begin), for those who have no more use for the effect.
+    pub(crate) fn begin_shared(&mut self, effect: Arc<Effect>) -> OpId {
         let id = OpId(self.next_op);
         self.next_op += 1;
-        self.note_overlap(effect);
+        self.note_overlap(&effect);
         let op = self.plan_op(effect);
         self.ops.insert(id, op);
         id

@@ -103,6 +103,23 @@ pub(super) fn unguarded(context: &Context<'_>, table: &ContainerTable, network: 
         let what = "`firewall` has no effect on a container without an interface that the firewall looks at";
         found.warning(&at.span, what, "add \"firewall\": true to an entry of `network`");
     }
+    if context.around.host == HostKind::Lxc {
+        return;
+    }
+    let rules = at.value.rules.given().into_iter().flat_map(|rules| &rules.value.values);
+    for (rule, number) in rules.filter_map(|rule| Some((rule, interface(&rule.value.0)?))) {
+        if number >= network.len() {
+            let last = network.len().checked_sub(1).map_or_else(|| "it has none".to_owned(), |last| format!("its last is net{last}"));
+            let what = format!("net{number} is no interface of the container: {last}");
+            found.warning(&rule.span, what, "name one that there is, net0 for the first, or leave -i out");
+        }
+    }
+}
+
+/// The number of the interface that a checked rule names.
+fn interface(rule: &str) -> Option<usize> {
+    let (_, behind) = rule.split_once('#').map_or(rule, |(rule, _)| rule).split_once(" -i net")?;
+    behind.split(' ').next()?.parse().ok()
 }
 
 /// Warns once of containers whose root file system goes where Proxmox puts it by itself.

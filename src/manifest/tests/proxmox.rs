@@ -315,6 +315,14 @@ fleet.json:4:13: warning: `firewall` has no effect on a container without an int
     |             ^^^^^^^^^^^^^^^^^^^^^^^^
 "##,
     );
+    check_pct(
+        r##""firewall": { "rules": ["IN DROP -i net0 # -i net7", "GROUP web -i net1"] }, "network": [{ "name": "eth0", "bridge": "vmbr0", "firewall": true }]"##,
+        r##"
+fleet.json:4:54: warning: net1 is no interface of the container: its last is net0; name one that there is, net0 for the first, or leave -i out
+  4 | … "rules": ["IN DROP -i net0 # -i net7", "GROUP web -i net1"] }, "network": [{ "name": "eth…
+    |                                          ^^^^^^^^^^^^^^^^^^^
+"##,
+    );
     check_pct(r##""firewall": {}, "network": [{ "name": "eth0", "bridge": "vmbr0", "firewall": true }]"##, "fine");
     check_pct(r##""firewall": { "enable": false }"##, "fine");
 }

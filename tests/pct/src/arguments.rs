@@ -48,6 +48,15 @@ pub(crate) struct Given {
 }
 
 impl Takes {
+    /// These arguments and options, and nothing else.
+    pub(crate) const fn plain(
+        usage: &'static str,
+        positional: &'static [(&'static str, Kind)],
+        options: &'static [(&'static str, Kind)],
+    ) -> Self {
+        Self { usage, positional, options, settings: false, extra: false }
+    }
+
     fn kind(&self, name: &str) -> Option<Kind> {
         let own = self.options.iter().find(|(found, _)| *found == name).map(|(_, kind)| *kind);
         own.or_else(|| crate::schema::kind(name).filter(|_| self.settings && name != "lock" && name != "template"))

@@ -17,14 +17,14 @@ use crate::mounting::MountPoint;
 use crate::property::{NET, Property};
 use crate::root::Vmid;
 use crate::storage::{Feature, Source, Storage, Volume, format_said};
-use crate::{create, lock, lxc, pending, task};
+use crate::{create, guest_files, lock, lxc, pending, task};
 
 pub(crate) const CLONE: Command = Command {
     name: "clone",
-    takes: Takes {
-        usage: USAGE,
-        positional: &[("vmid", Kind::Vmid), ("newid", Kind::Vmid)],
-        options: &[
+    takes: Takes::plain(
+        USAGE,
+        &[("vmid", Kind::Vmid), ("newid", Kind::Vmid)],
+        &[
             ("bwlimit", Kind::Number),
             ("description", Kind::Text),
             ("full", Kind::Bool),
@@ -34,15 +34,13 @@ pub(crate) const CLONE: Command = Command {
             ("storage", Kind::Text),
             ("target", Kind::Text),
         ],
-        settings: false,
-        extra: false,
-    },
+    ),
     run: Run::Task { kind: "vzclone", begin, work },
 };
 
 pub(crate) const TEMPLATE: Command = Command {
     name: "template",
-    takes: Takes { usage: "template <vmid>", positional: &[("vmid", Kind::Vmid)], options: &[], settings: false, extra: false },
+    takes: Takes::plain("template <vmid>", &[("vmid", Kind::Vmid)], &[]),
     run: Run::Task { kind: "vztemplate", begin: begin_template, work: template },
 };
 
@@ -101,6 +99,7 @@ fn begin(call: &Call) -> Outcome {
             return die(format!("Full clone feature for '{}' is not available", volume.id()));
         }
     }
+    guest_files::check_pool(root, call.given.get("pool"))?;
     create::reserve(root, new, 255)?;
     conf.main.set("lock", "disk");
     conf.write(root, id)?;
@@ -192,6 +191,10 @@ fn copy(call: &Call, made: &mut Vec<Volume>) -> Outcome {
         conf.write(root, new)?;
         call.piece("config")?;
     }
+    if let Some(pool) = call.given.get("pool") {
+        guest_files::add_to_pool(root, pool, new)?;
+    }
+    guest_files::clone_firewall(root, id, new)?;
     let mut conf = Conf::load(root, new)?;
     conf.main.remove("lock");
     conf.write(root, new)?;

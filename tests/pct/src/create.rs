@@ -17,7 +17,7 @@ use crate::died::{Died, Outcome, die, out};
 use crate::mounting::{MountPoint, mount_all, unmount_all};
 use crate::root::{Root, Vmid};
 use crate::storage::{Storage, Volume};
-use crate::{life, lock, lxc, pending, schema, task, vmlist};
+use crate::{guest_files, life, lock, lxc, pending, schema, task, vmlist};
 
 pub(crate) const CREATE: Command = Command {
     name: "create",
@@ -69,6 +69,7 @@ pub(crate) fn reserve(root: &Root, id: Vmid, code: u8) -> Outcome {
 pub(crate) fn forget(root: &Root, id: Vmid) -> Outcome {
     let path = root.conf(id);
     fs::remove_file(&path).map_err(|error| Died::io("remove", &path, &error))?;
+    guest_files::forget(root, id)?;
     vmlist::update(root)
 }
 
@@ -85,6 +86,7 @@ fn begin(call: &Call) -> Outcome {
         }
     }
     life::check_hookscript(&call.root, call.given.get("hookscript"))?;
+    guest_files::check_pool(&call.root, call.given.get("pool"))?;
     reserve(&call.root, id, 2)
 }
 
@@ -105,6 +107,9 @@ fn work(call: &Call) -> Outcome {
             forget(&call.root, id)?;
             return die(format!("unable to create CT {id} - {}", died.text));
         }
+    }
+    if let Some(pool) = call.given.get("pool") {
+        guest_files::add_to_pool(&call.root, pool, id)?;
     }
     if call.given.is_on("start") {
         life::start_locked(call, id)?;

@@ -15,21 +15,16 @@ use crate::{create, lock, lxc};
 
 pub(crate) const DESTROY: Command = Command {
     name: "destroy",
-    takes: Takes {
-        usage: "destroy <vmid> [OPTIONS]",
-        positional: &[("vmid", Kind::Vmid)],
-        options: &[("destroy-unreferenced-disks", Kind::Bool), ("force", Kind::Bool), ("purge", Kind::Bool)],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain(
+        "destroy <vmid> [OPTIONS]",
+        &[("vmid", Kind::Vmid)],
+        &[("destroy-unreferenced-disks", Kind::Bool), ("force", Kind::Bool), ("purge", Kind::Bool)],
+    ),
     run: Run::Task { kind: "vzdestroy", begin, work },
 };
 
-pub(crate) const UNLOCK: Command = Command {
-    name: "unlock",
-    takes: Takes { usage: "unlock <vmid>", positional: &[("vmid", Kind::Vmid)], options: &[], settings: false, extra: false },
-    run: Run::Here(unlock),
-};
+pub(crate) const UNLOCK: Command =
+    Command { name: "unlock", takes: Takes::plain("unlock <vmid>", &[("vmid", Kind::Vmid)], &[]), run: Run::Here(unlock) };
 
 fn check(call: &Call, conf: &Conf) -> Outcome {
     let id = call.id();

@@ -13,34 +13,18 @@ const ID: &[(&str, Kind)] = &[("vmid", Kind::Vmid)];
 
 pub(crate) const RESIZE: Command = Command {
     name: "resize",
-    takes: Takes {
-        usage: "resize <vmid> <disk> <size> [OPTIONS]",
-        positional: &[("vmid", Kind::Vmid), ("disk", Kind::Text), ("size", Kind::Size)],
-        options: &[("digest", Kind::Text)],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain(
+        "resize <vmid> <disk> <size> [OPTIONS]",
+        &[("vmid", Kind::Vmid), ("disk", Kind::Text), ("size", Kind::Size)],
+        &[("digest", Kind::Text)],
+    ),
     run: Run::Task { kind: "resize", begin: begin_resize, work: resize },
 };
-pub(crate) const MOUNT: Command = Command {
-    name: "mount",
-    takes: Takes { usage: "mount <vmid>", positional: ID, options: &[], settings: false, extra: false },
-    run: Run::Here(mount),
-};
-pub(crate) const UNMOUNT: Command = Command {
-    name: "unmount",
-    takes: Takes { usage: "unmount <vmid>", positional: ID, options: &[], settings: false, extra: false },
-    run: Run::Here(unmount),
-};
+pub(crate) const MOUNT: Command = Command { name: "mount", takes: Takes::plain("mount <vmid>", ID, &[]), run: Run::Here(mount) };
+pub(crate) const UNMOUNT: Command = Command { name: "unmount", takes: Takes::plain("unmount <vmid>", ID, &[]), run: Run::Here(unmount) };
 pub(crate) const RESCAN: Command = Command {
     name: "rescan",
-    takes: Takes {
-        usage: "rescan  [OPTIONS]",
-        positional: &[],
-        options: &[("dryrun", Kind::Bool), ("vmid", Kind::Vmid)],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain("rescan  [OPTIONS]", &[], &[("dryrun", Kind::Bool), ("vmid", Kind::Vmid)]),
     run: Run::Here(rescan),
 };
 

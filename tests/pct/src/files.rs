@@ -16,24 +16,20 @@ const OPTIONS: &[(&str, Kind)] = &[("group", Kind::Text), ("perms", Kind::Text),
 
 pub(crate) const PUSH: Command = Command {
     name: "push",
-    takes: Takes {
-        usage: "push <vmid> <file> <destination> [OPTIONS]",
-        positional: &[("vmid", Kind::Vmid), ("file", Kind::Text), ("destination", Kind::Text)],
-        options: OPTIONS,
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain(
+        "push <vmid> <file> <destination> [OPTIONS]",
+        &[("vmid", Kind::Vmid), ("file", Kind::Text), ("destination", Kind::Text)],
+        OPTIONS,
+    ),
     run: Run::Here(push),
 };
 pub(crate) const PULL: Command = Command {
     name: "pull",
-    takes: Takes {
-        usage: "pull <vmid> <path> <destination> [OPTIONS]",
-        positional: &[("vmid", Kind::Vmid), ("path", Kind::Text), ("destination", Kind::Text)],
-        options: OPTIONS,
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain(
+        "pull <vmid> <path> <destination> [OPTIONS]",
+        &[("vmid", Kind::Vmid), ("path", Kind::Text), ("destination", Kind::Text)],
+        OPTIONS,
+    ),
     run: Run::Here(pull),
 };
 

@@ -40,6 +40,8 @@ pub struct Counted {
 
 /// The name of the node.
 const NODE: &str = "vm";
+/// Programs of the host that are started for a root, and name it.
+const STARTED: [&str; 8] = ["lxc-start", "lxc-stop", "lxc-attach", "lxc-info", "lxc-usernsexec", "tar", "cp", "rsync"];
 /// How long processes are waited for that were killed.
 const END_MS: u64 = 5000;
 
@@ -184,11 +186,9 @@ impl Installed {
         let containers = fs::read_dir(self.root.lxc_path()).into_iter().flatten().flatten();
         let ids: Vec<Vmid> = containers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         for id in &ids {
-            if lxc::is_running(&self.root, *id) {
-                // A frozen process does not end when it is killed.
-                let _ = lxc::freeze(&self.root, *id, false);
-                lxc::init(&self.root, *id).and_then(|pid| Pid::from_raw(pid.cast_signed())).into_iter().for_each(kill);
-            }
+            // A frozen process does not end when it is killed.
+            let _ = lxc::freeze(&self.root, *id, false);
+            groups(*id).iter().flat_map(|group| members(group)).for_each(kill);
         }
         let mut left = Vec::new();
         for id in &ids {
@@ -204,16 +204,32 @@ impl Installed {
                 left.push(format!("mount {}: {error}", point.display()));
             }
         }
-        ids.iter().for_each(|id| remove_groups(*id));
+        ids.iter().flat_map(|id| groups(*id)).for_each(|group| remove_group(&group));
         left
     }
 
-    /// Processes that are programs of this root, workers and hooks among them.
+    /// What a crash of the host leaves: no process, no mount, nothing under `run`, and everything else as it was.
+    pub fn crash(&self) -> Vec<String> {
+        let left = self.end();
+        for directory in ["run/lock/lxc", "run/lock/pve-manager", "run/pve"].map(|name| self.root.join(name)) {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                // Gone with the crash, or made anew meanwhile.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        left
+    }
+
+    /// Processes that are programs of this root, workers and hooks among them, and what those started on the host.
     fn programs(&self) -> Vec<Pid> {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let inside = self.root.path().to_string_lossy().into_owned() + "/";
         let is_ours = |path: &Path| {
-            let program = fs::read_link(path.join("exe"));
-            program.is_ok_and(|program| program.starts_with(self.root.join("usr")))
+            let Ok(program) = fs::read_link(path.join("exe")) else { return false };
+            let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let words = || fs::read(path.join("cmdline")).unwrap_or_default();
+            let about = || words().windows(inside.len()).any(|window| window == inside.as_bytes());
+            program.starts_with(self.root.join("usr")) || (STARTED.contains(&name.as_str()) && about())
         };
         let ours = processes.filter(|entry| is_ours(&entry.path()));
         ours.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
@@ -242,14 +258,20 @@ fn waited(mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
-fn remove_groups(id: Vmid) {
+/// The control groups of a container and its monitor, in every hierarchy.
+fn groups(id: Vmid) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let hierarchies = mounts.lines().filter(|line| line.contains(" cgroup")).filter_map(|line| line.split(' ').nth(1));
-    for hierarchy in hierarchies {
-        for group in ["lxc", "lxc.monitor"] {
-            remove_group(&Path::new(hierarchy).join(group).join(id.to_string()));
-        }
-    }
+    let both = hierarchies.flat_map(|hierarchy| ["lxc", "lxc.monitor"].map(|group| Path::new(hierarchy).join(group).join(id.to_string())));
+    both.filter(|group| group.is_dir()).collect()
+}
+
+/// The processes in a control group and below.
+fn members(group: &Path) -> Vec<Pid> {
+    let own = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let own = own.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect::<Vec<_>>();
+    let below = fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    own.into_iter().chain(below.flat_map(|entry| members(&entry.path()))).collect()
 }
 
 fn remove_group(path: &Path) {

@@ -27,6 +27,7 @@ mod died;
 mod disks;
 mod fault;
 mod files;
+mod guest_files;
 mod hotplug;
 mod install;
 mod life;

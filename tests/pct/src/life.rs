@@ -17,49 +17,25 @@ const ID: &[(&str, Kind)] = &[("vmid", Kind::Vmid)];
 
 pub(crate) const START: Command = Command {
     name: "start",
-    takes: Takes {
-        usage: "start <vmid> [OPTIONS]",
-        positional: ID,
-        options: &[("debug", Kind::Bool), ("skiplock", Kind::Bool)],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain("start <vmid> [OPTIONS]", ID, &[("debug", Kind::Bool), ("skiplock", Kind::Bool)]),
     run: Run::Task { kind: "vzstart", begin: begin_start, work: start },
 };
 
 pub(crate) const STOP: Command = Command {
     name: "stop",
-    takes: Takes {
-        usage: "stop <vmid> [OPTIONS]",
-        positional: ID,
-        options: &[("overrule-shutdown", Kind::Bool), ("skiplock", Kind::Bool)],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain("stop <vmid> [OPTIONS]", ID, &[("overrule-shutdown", Kind::Bool), ("skiplock", Kind::Bool)]),
     run: Run::Task { kind: "vzstop", begin: must_run, work: stop },
 };
 
 pub(crate) const SHUTDOWN: Command = Command {
     name: "shutdown",
-    takes: Takes {
-        usage: "shutdown <vmid> [OPTIONS]",
-        positional: ID,
-        options: &[("forceStop", Kind::Bool), ("timeout", Kind::Integer(0, u64::MAX))],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain("shutdown <vmid> [OPTIONS]", ID, &[("forceStop", Kind::Bool), ("timeout", Kind::Integer(0, u64::MAX))]),
     run: Run::Task { kind: "vzshutdown", begin: must_run, work: shutdown },
 };
 
 pub(crate) const REBOOT: Command = Command {
     name: "reboot",
-    takes: Takes {
-        usage: "reboot <vmid> [OPTIONS]",
-        positional: ID,
-        options: &[("timeout", Kind::Integer(0, u64::MAX))],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain("reboot <vmid> [OPTIONS]", ID, &[("timeout", Kind::Integer(0, u64::MAX))]),
     run: Run::Task { kind: "vzreboot", begin: begin_reboot, work: reboot },
 };
 

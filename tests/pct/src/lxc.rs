@@ -3,13 +3,13 @@
 //! Not here: Proxmox's configuration (`conf`), and what is mounted where (`mounting`).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::conf::{Conf, Section};
 use crate::died::{Died, Outcome, die, err, out};
-use crate::property::{NET, Property};
+use crate::property::{DEVICE, NET, Property};
 use crate::root::{HOOKS, Root, Vmid};
 use crate::task;
 
@@ -102,6 +102,7 @@ pub(crate) fn write_config(root: &Root, id: Vmid, conf: &Conf) -> Outcome {
         set(key, &root.join(HOOKS).join(hook).display().to_string());
     }
     networks(root, id, main)?.iter().for_each(|(key, value)| set(key, value));
+    devices(main)?.iter().for_each(|(key, value)| set(key, value));
     main.raw.iter().filter(|(key, _)| key != "lxc.idmap").for_each(|(key, value)| set(key, value));
     let path = root.lxc(id).join("config");
     let written = fs::create_dir_all(root.mounted(id)).and_then(|()| fs::write(&path, text));
@@ -118,6 +119,28 @@ fn limits(main: &Section) -> Vec<(&'static str, String)> {
     } else {
         Vec::new()
     }
+}
+
+/// Owner and mode of a device are left as they are on the host.
+fn devices(main: &Section) -> Outcome<Vec<(&'static str, String)>> {
+    let mut settings = Vec::new();
+    for (key, value) in main.numbered("dev") {
+        let device = Property::parse(&DEVICE, value).map_err(|wrong| Died::new(format!("{key}: {}", wrong.join("\n"))))?;
+        let path = device.first.unwrap_or_default();
+        let Ok(found) = fs::metadata(&path) else { return die(format!("Device {path} does not exist")) };
+        let kind = match (found.file_type().is_char_device(), found.file_type().is_block_device()) {
+            (true, _) => "c",
+            (_, true) => "b",
+            (false, false) => return die(format!("Path {path} is not a device node")),
+        };
+        let (major, minor) = (rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev()));
+        let allowed = if device.named.get("deny-write").is_some_and(|value| value == "1") { "r" } else { "rw" };
+        for key in ["lxc.cgroup.devices.allow", "lxc.cgroup2.devices.allow"] {
+            settings.push((key, format!("{kind} {major}:{minor} {allowed}")));
+        }
+        settings.push(("lxc.mount.entry", format!("{path} {} none bind,create=file 0 0", path.trim_start_matches('/'))));
+    }
+    Ok(settings)
 }
 
 fn networks(root: &Root, id: Vmid, main: &Section) -> Outcome<Vec<(String, String)>> {
@@ -196,27 +219,42 @@ pub(crate) fn stop(root: &Root, id: Vmid, how: &[&str]) -> Outcome {
     task::must(&mut stop, &format!("lxc-stop -n {id} {}", how.join(" ")))
 }
 
-/// The file by which the container is frozen, and the words for it.
-fn freezer(root: &Root, id: Vmid) -> Option<(PathBuf, [&'static str; 2])> {
+/// A control file of a running container: of version 1, in its hierarchy, or of version 2. The word says which.
+fn control(root: &Root, id: Vmid, controller: &str, first: &str, second: &str) -> Option<(PathBuf, bool)> {
     let init = init(root, id)?;
     let groups = fs::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
     let of = |controller: &str| {
         let line = groups.lines().find(|line| line.split(':').nth(1) == Some(controller))?;
-        // Frozen is the whole container, not the inner group that its init is in.
+        // The whole container's, not the inner group that its init is in.
         line.splitn(3, ':').nth(2).map(|path| path.trim_start_matches('/').trim_end_matches("/ns").to_owned())
     };
-    let first = of("freezer").map(|group| Path::new("/sys/fs/cgroup/freezer").join(group).join("freezer.state"));
-    let second = || of("").map(|group| Path::new("/sys/fs/cgroup").join(group).join("cgroup.freeze"));
-    match first.filter(|path| path.exists()) {
-        Some(path) => Some((path, ["THAWED", "FROZEN"])),
-        None => second().map(|path| (path, ["0", "1"])),
+    let old = of(controller).map(|group| Path::new("/sys/fs/cgroup").join(controller).join(group).join(first));
+    let new = || of("").map(|group| Path::new("/sys/fs/cgroup").join(group).join(second));
+    match old.filter(|path| path.exists()) {
+        Some(path) => Some((path, true)),
+        None => new().map(|path| (path, false)),
+    }
+}
+
+/// Gives a running container another limit of memory, in MiB.
+pub(crate) fn limit_memory(root: &Root, id: Vmid, mib: u64) {
+    if let Some((path, _)) = control(root, id, "memory", "memory.limit_in_bytes", "memory.max") {
+        // Below what is in use it is refused; the real one goes on as well.
+        let _ = fs::write(path, (mib << 20).to_string());
     }
 }
 
 /// Freezes the container, or thaws it.
 pub(crate) fn freeze(root: &Root, id: Vmid, frozen: bool) -> Outcome {
-    let Some((path, words)) = freezer(root, id) else { return die(format!("no freezer of container {id}")) };
-    fs::write(&path, words[usize::from(frozen)]).map_err(|error| Died::io("write", &path, &error))
+    let found = control(root, id, "freezer", "freezer.state", "cgroup.freeze");
+    let Some((path, is_first)) = found else { return die(format!("no freezer of container {id}")) };
+    let word = match (is_first, frozen) {
+        (true, false) => "THAWED",
+        (true, true) => "FROZEN",
+        (false, false) => "0",
+        (false, true) => "1",
+    };
+    fs::write(&path, word).map_err(|error| Died::io("write", &path, &error))
 }
 
 /// Makes LXC's directory of a container, readable for its root.

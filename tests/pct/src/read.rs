@@ -15,23 +15,15 @@ use crate::{lxc, task};
 
 const ID: &[(&str, Kind)] = &[("vmid", Kind::Vmid)];
 
-const fn takes(usage: &'static str, options: &'static [(&'static str, Kind)]) -> Takes {
-    Takes { usage, positional: ID, options, settings: false, extra: false }
-}
-
-pub(crate) const LIST: Command = Command {
-    name: "list",
-    takes: Takes { usage: "list ", positional: &[], options: &[], settings: false, extra: false },
-    run: Run::Here(list),
-};
+pub(crate) const LIST: Command = Command { name: "list", takes: Takes::plain("list ", &[], &[]), run: Run::Here(list) };
 pub(crate) const STATUS: Command =
-    Command { name: "status", takes: takes("status <vmid> [OPTIONS]", &[("verbose", Kind::Bool)]), run: Run::Here(status) };
+    Command { name: "status", takes: Takes::plain("status <vmid> [OPTIONS]", ID, &[("verbose", Kind::Bool)]), run: Run::Here(status) };
 pub(crate) const CONFIG: Command = Command {
     name: "config",
-    takes: takes("config <vmid> [OPTIONS]", &[("current", Kind::Bool), ("snapshot", Kind::Name)]),
+    takes: Takes::plain("config <vmid> [OPTIONS]", ID, &[("current", Kind::Bool), ("snapshot", Kind::Name)]),
     run: Run::Here(config),
 };
-pub(crate) const PENDING: Command = Command { name: "pending", takes: takes("pending <vmid>", &[]), run: Run::Here(pending) };
+pub(crate) const PENDING: Command = Command { name: "pending", takes: Takes::plain("pending <vmid>", ID, &[]), run: Run::Here(pending) };
 pub(crate) const EXEC: Command = Command {
     name: "exec",
     takes: Takes {

@@ -159,6 +159,9 @@ fn effect(call: &Call, conf: &Conf, key: &str, value: &str) -> Outcome<String> {
         lxc::bridge_is_real(root, bridge)?;
     }
     let value = pending::normal(root, id, conf, key, value, &mut Vec::new())?;
+    if key == "memory" {
+        value.parse().into_iter().for_each(|mib| lxc::limit_memory(root, id, mib));
+    }
     if key.starts_with("mp") {
         hotplug::mount(root, id, &conf.main, &MountPoint::parse(key, &value)?)?;
     }

@@ -21,45 +21,24 @@ const ID_AND_NAME: &[(&str, Kind)] = &[("vmid", Kind::Vmid), ("snapname", Kind::
 
 pub(crate) const SNAPSHOT: Command = Command {
     name: "snapshot",
-    takes: Takes {
-        usage: "snapshot <vmid> <snapname> [OPTIONS]",
-        positional: ID_AND_NAME,
-        options: &[("description", Kind::Text)],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain("snapshot <vmid> <snapname> [OPTIONS]", ID_AND_NAME, &[("description", Kind::Text)]),
     run: Run::Task { kind: "vzsnapshot", begin: begin_snapshot, work: snapshot },
 };
 
 pub(crate) const DELSNAPSHOT: Command = Command {
     name: "delsnapshot",
-    takes: Takes {
-        usage: "delsnapshot <vmid> <snapname> [OPTIONS]",
-        positional: ID_AND_NAME,
-        options: &[("force", Kind::Bool)],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain("delsnapshot <vmid> <snapname> [OPTIONS]", ID_AND_NAME, &[("force", Kind::Bool)]),
     run: Run::Task { kind: "vzdelsnapshot", begin: begin_other, work: delsnapshot },
 };
 
 pub(crate) const ROLLBACK: Command = Command {
     name: "rollback",
-    takes: Takes {
-        usage: "rollback <vmid> <snapname> [OPTIONS]",
-        positional: ID_AND_NAME,
-        options: &[("start", Kind::Bool)],
-        settings: false,
-        extra: false,
-    },
+    takes: Takes::plain("rollback <vmid> <snapname> [OPTIONS]", ID_AND_NAME, &[("start", Kind::Bool)]),
     run: Run::Task { kind: "vzrollback", begin: begin_other, work: rollback },
 };
 
-pub(crate) const LISTSNAPSHOT: Command = Command {
-    name: "listsnapshot",
-    takes: Takes { usage: "listsnapshot <vmid>", positional: &[("vmid", Kind::Vmid)], options: &[], settings: false, extra: false },
-    run: Run::Here(list),
-};
+pub(crate) const LISTSNAPSHOT: Command =
+    Command { name: "listsnapshot", takes: Takes::plain("listsnapshot <vmid>", &[("vmid", Kind::Vmid)], &[]), run: Run::Here(list) };
 
 /// Keys of a section that are about the snapshot, not about the container.
 const OF_SNAPSHOTS: [&str; 3] = ["snaptime", "snapstate", "snapname"];

@@ -43,3 +43,31 @@ fn a_container_lives_from_create_to_destroy() {
     let images = world.path().join("var/lib/vz/images");
     assert_eq!(std::fs::read_dir(images).expect("there").count(), 0);
 }
+
+#[test]
+fn devices_pools_and_firewalls_belong_to_a_container() {
+    let Some(world) = World::new() else { return };
+    let (id, copy) = (910_002, 910_003);
+    let users = world.path().join("etc/pve/user.cfg");
+    std::fs::write(&users, "user:root@pam:1:0::::::\npool:media::::\n").expect("written");
+    world.fails(&format!("pct create {id} local:vztmpl/busybox-1.0_amd64.tar.gz --pool none"), "pool 'none' does not exist");
+    world.create(id, "--rootfs btr:1 --pool media --dev0 /dev/kmsg,mode=0660,gid=104");
+    let text = || std::fs::read_to_string(&users).expect("users");
+    assert!(text().contains("pool:media::910002::\n"), "{}", text());
+    let rules = |id: u32| world.path().join(format!("etc/pve/firewall/{id}.fw"));
+    std::fs::write(rules(id), "[OPTIONS]\nenable: 1\n").expect("written");
+    world.does(&format!("pct start {id}"));
+    assert!(world.does(&format!("pct exec {id} -- ls -l /dev/kmsg")).starts_with('c'));
+    world.does(&format!("pct set {id} --memory 128"));
+    let limit = std::path::PathBuf::from(format!("/sys/fs/cgroup/memory/lxc/{id}/memory.limit_in_bytes"));
+    if limit.exists() {
+        assert_eq!(std::fs::read_to_string(limit).expect("a limit"), format!("{}\n", 128 << 20));
+    }
+    world.does(&format!("pct stop {id}"));
+    world.does(&format!("pct clone {id} {copy}"));
+    assert_eq!(std::fs::read(rules(copy)).expect("copied"), std::fs::read(rules(id)).expect("there"));
+    world.does(&format!("pct destroy {id}"));
+    assert!(text().contains("pool:media::::\n") && !rules(id).exists() && rules(copy).exists());
+    world.does(&format!("pct set {copy} --dev0 /dev/none"));
+    world.fails(&format!("pct start {copy}"), "Device /dev/none does not exist");
+}

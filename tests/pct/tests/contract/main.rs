@@ -5,6 +5,7 @@
 
 #![allow(clippy::format_push_string, clippy::format_collect, reason = "texts here are short, and made once")]
 
+mod halfway;
 mod killed;
 mod left_out;
 mod life;

@@ -1,0 +1,86 @@
+//! Taking a container away.
+//!
+//! `pct destroy` removes the volumes first and the configuration last, so that what it left can be told by the configuration; and
+//! it exits with 0 although volumes stayed. Not here: stopping, and putting right what was left half-done (`repair`).
+
+use crate::host::local::act::{Act, Taken, at, failed};
+use crate::machine::{Evidence, FailureClass, StepResult};
+use crate::shim::ResultPlace;
+
+use super::Pct;
+use super::define::partial;
+use super::leftover::Leftover;
+
+impl Act<'_, Pct> {
+    pub(super) fn destroy(&self) -> Taken {
+        match self.check_mark() {
+            // Nothing is there: what its scripts left goes as well.
+            Err(result) if *result == StepResult::Gone => return self.finish_destroying(),
+            other => other?,
+        }
+        self.check_protection()?;
+        if !self.up()?.is_down() {
+            return Err(failed(FailureClass::Transient, "the container is up; it is stopped before it is destroyed"));
+        }
+        let said = self.pct(self.words(["destroy"], []))?;
+        if self.found_config()?.is_some() {
+            return match self.check_mark() {
+                Ok(()) => Err(self.refused(&said, "the container was not destroyed")),
+                // What `pct` leaves of a container whose volumes it has removed bears no mark any more.
+                Err(_) => self.left_of_destroyed().map(|()| Evidence::Destroyed),
+            };
+        }
+        self.finish_destroying()
+    }
+
+    /// What is left once the configuration is gone; the results of scripts go last.
+    pub(super) fn finish_destroying(&self) -> Taken {
+        let left = self.leftover()?;
+        if !left.is_empty() {
+            return Err(partial(&left));
+        }
+        for place in self.result_places() {
+            place.remove().map_err(at("remove", place.path()))?;
+        }
+        Ok(Evidence::Destroyed)
+    }
+
+    /// Fails while anything of the container is left.
+    pub(super) fn left_of_destroyed(&self) -> Taken<()> {
+        let results = self.result_places().iter().any(|place| place.path().exists());
+        let left = Leftover { results, ..self.leftover()? };
+        if left.is_empty() { Ok(()) } else { Err(partial(&left)) }
+    }
+
+    /// Proxmox refuses to destroy what is protected; so does a person's wish.
+    pub(super) fn check_protection(&self) -> Taken<()> {
+        let config = self.config()?;
+        if config.main().value("protection").is_some_and(|value| value == "1") {
+            let ctid = self.intent().ctid;
+            let message = format!("container {ctid} is protected; `pct set {ctid} --protection 0`, then `phoenix down {ctid}` again");
+            return Err(failed(FailureClass::Permanent, message));
+        }
+        Ok(())
+    }
+
+    fn result_places(&self) -> [ResultPlace; 2] {
+        let intent = self.intent();
+        let lasting = ResultPlace::lasting(&self.local.state, intent.ctid, intent.incarnation);
+        [lasting, ResultPlace::of_this_boot(&self.local.runtime, intent.ctid, intent.incarnation)]
+    }
+
+    /// What became of [`Self::destroy`], by looking.
+    pub(super) fn probe_destroyed(&self) -> Taken {
+        match self.found_config()? {
+            None => self.left_of_destroyed().map(|()| Evidence::Destroyed),
+            Some(config) => match (self.check_mark(), config.main().lock()) {
+                (Ok(()), None) => Err(Box::new(StepResult::Absent)),
+                (Ok(()), Some("destroyed")) => Err(partial(&self.leftover()?)),
+                (Ok(()), Some(lock)) => Err(self.locked(lock)),
+                // Nothing but the lock is left of it once its volumes are gone.
+                (Err(_), Some("destroyed")) if self.made_it("vzdestroy", self.intent().ctid) => Err(partial(&self.leftover()?)),
+                (Err(result), _) => Err(result),
+            },
+        }
+    }
+}

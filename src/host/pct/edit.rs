@@ -1,0 +1,100 @@
+//! A change of a configuration in this process: under Proxmox's own lock, of the file that was read and no other.
+//!
+//! Apart because it is the one door past `pct` to a file of Proxmox's: the lock, the comparison, a new file put in place of the
+//! old one, and a look at what came of it. Not here: what is changed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::host::local::act::{Act, Taken, at, failed, io_failed};
+use crate::host::local::durable;
+use crate::machine::FailureClass;
+
+use super::Pct;
+use super::config::{CONFIG_BYTES_MAX, Config, EditError};
+
+/// How long Proxmox itself waits for a lock of a configuration.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How long one try is apart from the next.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
+/// What Proxmox gives its configurations.
+const FILE_MODE: u32 = 0o640;
+
+impl Act<'_, Pct> {
+    /// Changes the container's configuration durably, if it changes.
+    pub(super) fn edit<T>(&self, change: impl Fn(&mut Config) -> Result<T, EditError>) -> Taken<T> {
+        let path = self.host.layout.config(self.intent().ctid);
+        let _held = self.lock_config()?;
+        // Under the lock: what was read before it may have changed since.
+        self.check_mark()?;
+        let old = self.config()?;
+        let mut new = old.clone();
+        let changed = change(&mut new).map_err(|error| failed(FailureClass::Permanent, error))?;
+        if new == old {
+            return Ok(changed);
+        }
+        if let Some(lock) = old.main().lock() {
+            return Err(self.locked(lock));
+        }
+        let text = new.to_string();
+        replace(&path, text.as_bytes()).map_err(at("write", &path))?;
+        let found = durable::read(&path, CONFIG_BYTES_MAX).map_err(at("read", &path))?;
+        if found.as_deref() != Some(&text) {
+            return Err(failed(FailureClass::Transient, format!("{} was changed by others while it was written", path.display())));
+        }
+        Ok(changed)
+    }
+
+    /// Proxmox's lock on the container's configuration.
+    fn lock_config(&self) -> Taken<File> {
+        let path = self.host.layout.config_lock(self.intent().ctid);
+        let open = || {
+            std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+            OpenOptions::new().append(true).create(true).mode(0o644).open(&path)
+        };
+        let file = open().map_err(at("open", &path))?;
+        let until = self.local.clock.moment().after(self.remaining_at_most(LOCK_WAIT));
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(errno) => return Err(io_failed(&format!("lock {}", path.display()), &errno.into())),
+            }
+            if until.remaining(&self.local.clock.moment()).is_none_or(|left| left.is_zero()) {
+                return Err(self.lock_file_held(&path, "the lock of the configuration could not be had in time"));
+            }
+            pause(TRY_AGAIN).map_err(|error| io_failed("wait", &error))?;
+        }
+    }
+}
+
+fn pause(time: Duration) -> io::Result<()> {
+    let nanos = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+    match rustix::event::poll(&mut [], Some(&nanos)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Puts a file in place of the old one. Its name until then is one that Proxmox gives as well: the cluster's file system takes
+/// no others beside a configuration.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".tmp.{}", std::process::id()));
+    let temporary = Path::new(&name);
+    match std::fs::remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    std::fs::rename(temporary, path)?;
+    durable::sync_directory_of(path)
+}

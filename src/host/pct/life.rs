@@ -1,0 +1,87 @@
+//! Up and down.
+//!
+//! `pct start` gets neither lock nor token, because the monitor that it leaves behind would keep them; what it did is judged by
+//! looking. Stopping is `pct`'s too, so that its hooks run; where it fails, a pidfd ends the init. Not here: who runs
+//! (`running`), and how the init's map is read (`local`).
+
+use std::time::Duration;
+
+use crate::host::local::Backend;
+use crate::host::local::act::{Act, Taken, failed, io_failed};
+use crate::host::local::life::Up;
+use crate::ids::{Ctid, IdMap, Step};
+use crate::machine::{FailureClass, StepResult};
+use crate::plan::{Init, Source};
+use crate::shim::Kept;
+
+use super::Pct;
+use super::child::Said;
+
+/// How long an init may take to shut down in order, unless the spec says otherwise; as on plain LXC.
+const ORDERLY_STOP: Duration = Duration::from_secs(30);
+/// Kept back from the deadline for `pct`'s own start-up, its hard stop, and ours.
+const HARD_STOP_RESERVE: Duration = Duration::from_secs(15);
+
+impl Act<'_, Pct> {
+    pub(super) fn start(&self, idmap: &IdMap, sources: &[Source]) -> Taken {
+        self.check_mark()?;
+        sources.iter().try_for_each(|source| self.check_source_directory(source))?;
+        self.check_configured_idmap(idmap)?;
+        if !self.settled_up()?.is_down() {
+            return self.started(idmap)?.ok_or_else(|| failed(FailureClass::Transient, "the container went down while it was looked at"));
+        }
+        let said = self.call("pct", self.words(["start"], []), Kept::Nothing)?;
+        match self.started(idmap)? {
+            Some(evidence) => Ok(evidence),
+            None => Err(self.refused(&said, "the container did not start")),
+        }
+    }
+
+    /// Brings the container down: at once after the first start, else in order as far as time allows.
+    pub(super) fn stop(&self, init: Option<&Init>) -> Taken<()> {
+        self.check_mark()?;
+        let up = self.up()?;
+        let Some(running) = &up.init else { return self.stop_hard(init) };
+        // Frozen, it would neither hear of a shutdown nor, in the old hierarchy, die.
+        crate::shim::thaw(running.pid);
+        let said = if self.intent().step.step == Step::FinalizeStop {
+            self.pct(self.words(["stop"], []))?
+        } else {
+            let wait = self.effect.spec.autostart.down_timeout_s.map_or(ORDERLY_STOP, |seconds| Duration::from_secs(seconds.into()));
+            let wait = wait.min(self.remaining().saturating_sub(HARD_STOP_RESERVE)).as_secs().max(1).to_string();
+            self.pct(self.words(["shutdown"], ["--timeout", &wait, "--forceStop", "1"]))?
+        };
+        self.down_after(&said, init)
+    }
+
+    /// Whether it is down now. Who holds a lock is waited for; else what `pct` could not end is ended without it.
+    fn down_after(&self, said: &Said, init: Option<&Init>) -> Taken<()> {
+        if self.up()?.init.is_some() {
+            let refused = self.refused(said, "the container did not stop");
+            if matches!(&*refused, StepResult::Failed(failure) if matches!(failure.class, FailureClass::Wait(_))) {
+                return Err(refused);
+            }
+        }
+        self.stop_hard(init)
+    }
+
+    /// What runs of another container.
+    pub(super) fn up_of(&self, ctid: Ctid) -> Taken<Up> {
+        self.host.up(ctid).map_err(|error| io_failed("look at the container's processes", &error))
+    }
+
+    /// `VERB ID REST`, as `pct` wants it.
+    pub(super) fn words<const N: usize>(&self, verb: [&str; 1], rest: [&str; N]) -> Vec<String> {
+        let id = self.intent().ctid.to_string();
+        verb.into_iter().chain([id.as_str()]).chain(rest).map(str::to_owned).collect()
+    }
+
+    /// Thaws the container, if it runs: a snapshot that was cut off leaves it frozen.
+    pub(super) fn thaw(&self) -> Taken<()> {
+        let up = self.up_of(self.intent().ctid)?;
+        if let Some(init) = up.init {
+            crate::shim::thaw(init.pid);
+        }
+        Ok(())
+    }
+}

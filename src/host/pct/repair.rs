@@ -1,0 +1,170 @@
+//! Putting right what a cut-off `pct` left, once it is proven to be ours.
+//!
+//! A repair acts on what its own intent names: the configuration of that digest, those volumes, that source. What has changed
+//! since is somebody else's doing, and is left alone. Not here: how it is known whose a leftover is (`leftover`).
+
+use std::path::Path;
+
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::host::local::act::{Act, Taken, failed, io_failed};
+use crate::ids::Step;
+use crate::machine::{Evidence, FailureClass, StepResult};
+use crate::manifest::Origin;
+use crate::plan::{SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
+use crate::shim::Kept;
+
+use super::Pct;
+use super::config::Config;
+use super::leftover::Leftover;
+
+impl Act<'_, Pct> {
+    pub(super) fn repair(&self, leftover: &str) -> Taken {
+        match &self.intent().step.step {
+            Step::DefineCreate => self.clear_away(leftover)?,
+            Step::DefineClone => {
+                self.clear_away(leftover)?;
+                self.unlock_source(leftover)?;
+            }
+            Step::CloneHold | Step::CloneRelease => self.repair_snapshot(SNAPSHOT_FOR_CLONES)?,
+            Step::SnapshotTake => self.repair_snapshot(SNAPSHOT_BEFORE_VOLUMES)?,
+            Step::DownDestroy => {
+                self.clear_away(leftover)?;
+                self.finish_destroying()?;
+            }
+            Step::FinalizeStart | Step::RunStart => {
+                self.check_mark()?;
+                self.stop_hard(None)?;
+            }
+            // These are whole or not there.
+            Step::TemplateFetch
+            | Step::DefineMark
+            | Step::ConfigureSet
+            | Step::FirewallSet
+            | Step::FinalizeIdmap
+            | Step::FinalizeStop
+            | Step::VolumePrepare(_)
+            | Step::VolumeAttach(_)
+            | Step::VolumeDetach(_)
+            | Step::RunReady
+            | Step::FeatureApply(_)
+            | Step::ApplicationRun
+            | Step::HealthCheck(_)
+            | Step::AutostartSet
+            | Step::DownStop => {}
+        }
+        Ok(Evidence::Repaired)
+    }
+
+    /// Takes away a container that is not whole: its mounts, its lock, itself with every volume of its number.
+    fn clear_away(&self, leftover: &str) -> Taken<()> {
+        let Some(config) = self.found_config()? else { return self.clear_remains(leftover) };
+        let marked = self.check_mark().is_ok();
+        if marked && is_whole(&config) {
+            return Ok(());
+        }
+        if !marked && Leftover::config_in(leftover) != Some(config.digest().as_str()) {
+            let owner = format!("{}, changed since it was found half-made", self.host.layout.config(self.intent().ctid).display());
+            return Err(Box::new(StepResult::Foreign { owner }));
+        }
+        self.unmount()?;
+        match config.main().lock() {
+            Some("create" | "destroyed") => self.unlock()?,
+            Some(lock) => return Err(self.locked(lock)),
+            None => {}
+        }
+        // Unlocked and destroyed without this, it would leave the volume that its configuration does not name yet.
+        let said = self.pct(self.words(["destroy"], ["--destroy-unreferenced-disks", "1"]))?;
+        if self.found_config()?.is_some() {
+            return Err(self.refused(&said, "the half-made container was not destroyed"));
+        }
+        self.clear_remains(leftover)
+    }
+
+    /// What is left without a configuration: mounts, and the volumes that were found.
+    fn clear_remains(&self, leftover: &str) -> Taken<()> {
+        self.unmount()?;
+        for volume in Leftover::volumes_in(leftover) {
+            if self.leftover()?.volumes.contains(&volume) {
+                let said = self.call("pvesm", vec!["free".to_owned(), volume.clone()], Kept::LockAndToken)?;
+                if self.leftover()?.volumes.contains(&volume) {
+                    return Err(self.refused(&said, &format!("the volume {volume} is still there")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes off what is mounted where Proxmox mounts a container that it works on. The container is down: a running one has its
+    /// mounts in a namespace of its own.
+    fn unmount(&self) -> Taken<()> {
+        if !self.up()?.is_down() {
+            return Err(failed(FailureClass::Transient, "something of the half-made container runs; it is not taken away"));
+        }
+        for point in self.mounts(self.intent().ctid)? {
+            unmount(&point, UnmountFlags::DETACH).map_err(|errno| io_failed(&format!("unmount {}", point.display()), &errno.into()))?;
+        }
+        remove_empty(&self.host.layout.rootfs(self.intent().ctid));
+        Ok(())
+    }
+
+    /// Unlocks the source of a cut-off clone, under its lock as well. Only the lock that the clone left: the configuration is the
+    /// one that was found.
+    fn unlock_source(&self, leftover: &str) -> Taken<()> {
+        let (Origin::Clone { source }, Some(digest)) = (&self.effect.spec.origin, Leftover::source_in(leftover)) else { return Ok(()) };
+        let held = self.local.lock(&[*source]).map_err(|error| self.busy(*source, &error))?;
+        if self.locked_source(*source)?.is_some_and(|(_, found)| found == digest) {
+            self.unlock_of(*source)?;
+        }
+        drop(held);
+        Ok(())
+    }
+
+    /// Whether nothing half-made lies there: nothing at all, or a container that is whole and ours.
+    fn is_cleared(&self) -> Taken<bool> {
+        let whole = self.found_config()?.is_some_and(|config| is_whole(&config)) && self.check_mark().is_ok();
+        Ok(whole || self.leftover()?.is_empty())
+    }
+
+    /// Whether nothing is left of what [`Self::repair`] puts right.
+    pub(super) fn probe_repair(&self, leftover: &str) -> Taken<bool> {
+        match &self.intent().step.step {
+            Step::DefineCreate => self.is_cleared(),
+            Step::DefineClone => {
+                let Origin::Clone { source } = &self.effect.spec.origin else { return Ok(true) };
+                let locked = self.locked_source(*source)?.is_some_and(|(_, found)| Leftover::source_in(leftover) == Some(&found));
+                Ok(self.is_cleared()? && !locked)
+            }
+            Step::CloneHold | Step::CloneRelease => self.is_repaired(SNAPSHOT_FOR_CLONES),
+            Step::SnapshotTake => self.is_repaired(SNAPSHOT_BEFORE_VOLUMES),
+            Step::DownDestroy => Ok(self.left_of_destroyed().is_ok()),
+            Step::FinalizeStart | Step::RunStart => Ok(self.up()?.is_down()),
+            Step::TemplateFetch
+            | Step::DefineMark
+            | Step::ConfigureSet
+            | Step::FirewallSet
+            | Step::FinalizeIdmap
+            | Step::FinalizeStop
+            | Step::VolumePrepare(_)
+            | Step::VolumeAttach(_)
+            | Step::VolumeDetach(_)
+            | Step::RunReady
+            | Step::FeatureApply(_)
+            | Step::ApplicationRun
+            | Step::HealthCheck(_)
+            | Step::AutostartSet
+            | Step::DownStop => Ok(true),
+        }
+    }
+}
+
+/// Whether a container that bears our mark was made to the end.
+fn is_whole(config: &Config) -> bool {
+    config.main().lock().is_none() && config.main().value("rootfs").is_some()
+}
+
+/// LXC's directory of a container that never was; what is in use, or not empty, stays.
+fn remove_empty(rootfs: &Path) {
+    let _ = std::fs::remove_dir(rootfs);
+    let _ = rootfs.parent().map(std::fs::remove_dir);
+}

@@ -1,0 +1,146 @@
+//! What became of an intent without outcome.
+//!
+//! The world is looked at with the locks held and nothing in flight any more ([`crate::host::local::settle`]). Nothing is
+//! changed here. `docs/proxmox-doubts.md` has the table at length, with what is told from a stranger's by what, and the tests.
+//!
+//! | step in doubt | verdict |
+//! |---|---|
+//! | any | lock held by others past the deadline: waits for the lock; processes of the step that cannot be ended: undead |
+//! | any but `define.*`, `template.fetch`, `volume.prepare`, `down.destroy`, repairs | no configuration: `Gone`; no mark: mark missing; another's mark: `Foreign`; mark of a later epoch: journal older |
+//! | `template.fetch` | the storage has the file: `Done`; else `Absent` |
+//! | `define.create` | whole with our mark: `Done`; `lock: create`, with or without volume and mount, or those alone: `Partial` if this intent made it, else `Foreign`; nothing: `Absent` |
+//! | `define.clone` | as `define.create`; `lock: disk` on the source: `Partial` if this intent made it; whole with settings of its source: `Absent` |
+//! | `define.mark` | mark ours: `Done`; missing, and a person asked for it to be written: `Absent`; else as above |
+//! | `clone.hold` by snapshot, `snapshot.take` | whole and not locked: `Done`; none: `Absent`; `snapstate` or a snapshot's lock: `Partial` |
+//! | `clone.release` | no snapshot: `Done`; whole: `Absent`; `snapstate` or a snapshot's lock: `Partial` |
+//! | `clone.hold` by stopping, `finalize.stop`, `down.stop` | neither init nor monitor: `Done`; else `Absent` |
+//! | `configure.set`, `autostart.set`, `firewall.set` | the file says it, or will at the next start: `Done`; else `Absent` |
+//! | `finalize.start`, `run.start` | a `pct start` at work is waited for, past the deadline it is `Partial`; init up, its map and the sources as wanted: `Done`; else `Absent` |
+//! | `finalize.idmap` | init lost: failed; map as planned: `Done`; else the drift it is |
+//! | `volume.prepare` | owner and mode as wanted and not recursive: `Done`; else `Absent` |
+//! | `volume.attach` | the mount point is there and the source is the same: `Done`; else `Absent` |
+//! | `volume.detach` | no mount point at the target: `Done`; else `Absent` |
+//! | `run.ready` | init lost: failed; else `Absent` |
+//! | `feature.apply`, `application.run` | a result: what it says; none: `Interrupted` |
+//! | `health.check` | a result of 0: `Done`; init lost: failed; else `Absent` |
+//! | `down.destroy` | configuration with our mark: `Absent`; `lock: destroyed` alone, if this intent made it so, or volumes, mounts or results without a configuration: `Partial`; nothing: `Done` |
+//! | a repair | nothing half-made is left: `Done`; else `Absent` |
+
+use crate::host::local::act::{Act, Taken};
+use crate::host::local::settle::{done_if, or_absent};
+use crate::machine::{Evidence, StepResult};
+use crate::plan::{Action, HoldBy, Intent, Reason, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
+use crate::shim::JobResult;
+
+use super::define::{AtPlace, partial};
+use super::{Pct, snapshot};
+
+/// What a worker of this intent is told by; see [`crate::shim::Inquiry::tasks`].
+pub(super) fn tasks(intent: &Intent) -> Vec<String> {
+    let ctid = intent.ctid;
+    let of = |kinds: &[&str], ctid: crate::ids::Ctid| kinds.iter().map(|kind| format!("{kind}:{ctid}:")).collect();
+    match &intent.action {
+        Action::Create { .. } => of(&["vzcreate"], ctid),
+        Action::TakeSnapshot => of(&["vzsnapshot"], ctid),
+        // A download is about no container.
+        Action::FetchTemplate => vec!["download:".to_owned()],
+        // The id of a clone's task is its source's.
+        Action::Clone { source, .. } => of(&["vzclone"], *source),
+        Action::Hold { .. } | Action::Stop { .. } => of(&["vzstop", "vzshutdown", "vzsnapshot"], ctid),
+        Action::Release => of(&["vzdelsnapshot"], ctid),
+        Action::Configure => of(&["resize"], ctid),
+        Action::Destroy => of(&["vzdestroy"], ctid),
+        Action::Repair { .. } => of(&["vzdestroy", "vzdelsnapshot", "imgdel"], ctid),
+        Action::Mark
+        | Action::SetFirewall
+        | Action::Start { .. }
+        | Action::ReadIdmap { .. }
+        | Action::Prepare { .. }
+        | Action::Attach { .. }
+        | Action::Detach { .. }
+        | Action::AwaitReady { .. }
+        | Action::RunScript { .. }
+        | Action::AskHealth { .. }
+        | Action::SetAutostart => Vec::new(),
+    }
+}
+
+impl Act<'_, Pct> {
+    /// The verdict on the step, with what its child left.
+    pub(super) fn probe(&self, result: Option<&JobResult>) -> Taken {
+        match &self.intent().action {
+            Action::Create { .. } => match self.at_place("vzcreate", self.intent().ctid)? {
+                AtPlace::Ours => Ok(Evidence::Created { left_out: 0 }),
+                AtPlace::HalfMade(left) => Err(partial(&left)),
+                AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
+            },
+            Action::Clone { source, incarnation, from: _ } => match self.at_place("vzclone", *source)? {
+                // Later steps have gone on from it.
+                AtPlace::Ours if self.is_at_its_end()? => {
+                    Ok(Evidence::Cloned { source: *source, incarnation: *incarnation, shared_mounts: 0 })
+                }
+                AtPlace::Ours => or_absent(self.cloned(*source, *incarnation)),
+                AtPlace::HalfMade(left) => Err(partial(&left)),
+                AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
+            },
+            Action::Destroy => self.probe_destroyed(),
+            Action::FetchTemplate => or_absent(self.fetched()),
+            Action::Prepare { volume, idmap } => self.probe_prepared(volume, idmap),
+            Action::Repair { leftover } => done_if(self.probe_repair(leftover)?, Evidence::Repaired),
+            Action::Mark => match self.check_mark() {
+                Err(_) if self.intent().reason == Reason::Asked => Err(Box::new(StepResult::Absent)),
+                other => other.map(|()| Evidence::Marked),
+            },
+            Action::Hold { .. }
+            | Action::Release
+            | Action::Configure
+            | Action::SetFirewall
+            | Action::TakeSnapshot
+            | Action::Start { .. }
+            | Action::ReadIdmap { .. }
+            | Action::Stop { .. }
+            | Action::Attach { .. }
+            | Action::Detach { .. }
+            | Action::AwaitReady { .. }
+            | Action::RunScript { .. }
+            | Action::AskHealth { .. }
+            | Action::SetAutostart => {
+                self.check_mark()?;
+                self.probe_marked(result)
+            }
+        }
+    }
+
+    /// The verdict on a step of a container that is there and ours.
+    fn probe_marked(&self, result: Option<&JobResult>) -> Taken {
+        match &self.intent().action {
+            Action::Hold { init: _, by: by @ HoldBy::Stop } => done_if(self.up()?.is_down(), Evidence::Held { by: *by }),
+            Action::Hold { init: _, by: by @ HoldBy::Snapshot } => {
+                self.probe_snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by })
+            }
+            Action::TakeSnapshot => self.probe_snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| snapshot::taken()),
+            Action::SetFirewall => or_absent(self.firewall_set()),
+            Action::Stop { .. } => done_if(self.up()?.is_down(), Evidence::Stopped),
+            Action::Release => self.probe_released(),
+            Action::Configure => or_absent(self.configured()),
+            Action::Start { idmap, sources, .. } => self.probe_started(idmap, sources),
+            Action::ReadIdmap { init } => self.read_idmap(init),
+            Action::Attach { mount, source, idmap } => {
+                let sound = crate::host::ownership::verify_for(&mount.volume, source, idmap, &self.local.grounds).is_ok();
+                or_absent(self.attached(mount, source)).and_then(|evidence| done_if(sound, evidence))
+            }
+            Action::Detach { mount } => done_if(self.attached_at(&mount.at)?.is_empty(), Evidence::Detached),
+            Action::AwaitReady { init } => self.probe_ready(init),
+            Action::RunScript { init } => self.probe_script(init, result),
+            Action::AskHealth { init } => self.probe_health(init, result),
+            Action::SetAutostart => or_absent(self.autostart_set()),
+            Action::FetchTemplate
+            | Action::Create { .. }
+            | Action::Clone { .. }
+            | Action::Mark
+            | Action::Prepare { .. }
+            | Action::Destroy
+            | Action::Repair { .. } => Err(Box::new(StepResult::Unknown { why: "a step that is looked at elsewhere".to_owned() })),
+        }
+    }
+}

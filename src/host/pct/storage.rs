@@ -1,0 +1,193 @@
+//! `/etc/pve/storage.cfg`: the storages and what each can do with containers.
+//!
+//! What a storage can do depends on its type alone; so a plan that it cannot carry out is refused before anything is done. Not
+//! here: what lies on a storage, and whether it can be reached: a dead NFS server holds up whoever looks.
+
+use std::path::{Path, PathBuf};
+
+use super::stanza::{self, Stanza};
+
+/// One storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// Its name.
+    pub name: String,
+    /// Its type, as written: `dir`, `zfspool`, `lvmthin`, ...
+    pub kind: String,
+    /// Where its files are, if it keeps files.
+    pub path: Option<PathBuf>,
+    /// What it may hold: `rootdir`, `vztmpl`, `snippets`, ...
+    pub content: Vec<String>,
+    /// The nodes that have it; all if none is named.
+    pub nodes: Vec<String>,
+    /// Whether it is switched off.
+    pub disabled: bool,
+    /// What it can do with containers; `None` if none can be on it.
+    pub abilities: Option<Abilities>,
+    /// Where templates are below [`Self::path`], if not where they are by default.
+    templates: Option<String>,
+    snippets: Option<String>,
+}
+
+/// What a storage can do with containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Snapshots can be taken.
+    pub snapshots: bool,
+    /// A snapshot can be copied in full, so that the source of a clone need not stop.
+    pub copies_from_snapshot: bool,
+    /// Containers can become templates, of which linked clones are made.
+    pub templates: bool,
+}
+
+/// Where templates are below a storage's path.
+const TEMPLATES: &str = "template/cache";
+
+/// The types that containers can be on. A subvolume of btrfs cannot be copied from a snapshot, only an image on it can.
+const KINDS: [(&str, Abilities); 8] = {
+    const fn can(snapshots: bool, copies_from_snapshot: bool, templates: bool) -> Abilities {
+        Abilities { snapshots, copies_from_snapshot, templates }
+    }
+    let files = can(false, false, true);
+    [
+        ("dir", files),
+        ("nfs", files),
+        ("cifs", files),
+        ("btrfs", can(true, true, true)),
+        ("zfspool", can(true, false, true)),
+        ("lvm", can(false, false, false)),
+        ("lvmthin", can(true, true, true)),
+        ("rbd", can(true, true, true)),
+    ]
+};
+
+impl Storage {
+    /// Whether a node has it and it is on.
+    pub fn is_on(&self, node: &str) -> bool {
+        !self.disabled && (self.nodes.is_empty() || self.nodes.iter().any(|name| name == node))
+    }
+
+    /// Whether it may hold this kind of content.
+    pub fn holds(&self, content: &str) -> bool {
+        self.content.iter().any(|kind| kind == content)
+    }
+
+    /// Whether a volume of it can be copied from a snapshot; `volume` is its name behind the colon.
+    pub fn copies_from_snapshot(&self, volume: &str) -> bool {
+        let subvolume = self.kind == "btrfs" && Path::new(volume).extension().is_some_and(|suffix| suffix == "subvol");
+        self.abilities.is_some_and(|can| can.copies_from_snapshot) && !subvolume
+    }
+
+    /// Whether its files are surely on this machine, so that looking at them cannot hang.
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind.as_str(), "dir" | "btrfs")
+    }
+
+    /// Where its templates are; `None` if it keeps no files.
+    pub fn template_directory(&self) -> Option<PathBuf> {
+        Some(self.path.as_ref()?.join(self.templates.as_deref().unwrap_or(TEMPLATES).trim_start_matches('/')))
+    }
+
+    /// The file of a template or snippet, as `vztmpl/debian.tar.zst` behind the colon; `None` if it keeps no such files.
+    pub fn file(&self, volume: &str) -> Option<PathBuf> {
+        let (content, name) = volume.split_once('/')?;
+        let below = match content {
+            "vztmpl" => return plain_name(name).then_some(self.template_directory()?.join(name)),
+            "snippets" => self.snippets.as_deref().unwrap_or("snippets"),
+            _ => return None,
+        };
+        plain_name(name).then_some(self.path.as_ref()?.join(below.trim_start_matches('/')).join(name))
+    }
+}
+
+/// Reads the storages in order. One that is named nowhere is there all the same: `local`, in `/var/lib/vz`.
+pub fn parse(text: &str) -> Vec<Storage> {
+    let mut found: Vec<Storage> = stanza::parse(text).iter().map(read).collect();
+    if !found.iter().any(|storage| storage.name == "local") {
+        let text = "dir: local\n\tpath /var/lib/vz\n\tcontent iso,vztmpl,backup,rootdir,images,snippets,import\n";
+        found.extend(stanza::parse(text).iter().map(read));
+    }
+    found
+}
+
+/// The storage and the rest of a volume's name: `local:vztmpl/debian.tar.zst`.
+pub fn of_volume<'a, 'b>(storages: &'a [Storage], volume: &'b str) -> Option<(&'a Storage, &'b str)> {
+    let (name, rest) = volume.split_once(':')?;
+    Some((storages.iter().find(|storage| storage.name == name)?, rest))
+}
+
+fn plain_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains("..") && !name.starts_with('/')
+}
+
+fn read(stanza: &Stanza) -> Storage {
+    let path = stanza.get("path").map(PathBuf::from);
+    let mounted = matches!(stanza.kind.as_str(), "nfs" | "cifs" | "cephfs" | "glusterfs");
+    let special = |content: &str| {
+        let of = |word: &str| word.strip_prefix(content)?.strip_prefix('=').map(str::to_owned);
+        stanza.list("content-dirs").find_map(of)
+    };
+    Storage {
+        name: stanza.name.clone(),
+        kind: stanza.kind.clone(),
+        path: path.or_else(|| mounted.then(|| Path::new("/mnt/pve").join(&stanza.name))),
+        content: stanza.list("content").map(str::to_owned).collect(),
+        nodes: stanza.list("nodes").map(str::to_owned).collect(),
+        disabled: stanza.is_on("disable"),
+        abilities: KINDS.iter().find(|(kind, _)| *kind == stanza.kind).map(|(_, abilities)| *abilities),
+        templates: special("vztmpl"),
+        snippets: special("snippets"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "dir: local\n\tpath /var/lib/vz\n\tcontent iso,vztmpl,rootdir,snippets\n\n\
+        zfspool: tank\n\tpool rpool/data\n\tcontent images,rootdir\n\tnodes pve1,pve2\n\n\
+        lvmthin: thin\n\tthinpool data\n\tvgname pve\n\tcontent rootdir,images\n\tdisable\n\n\
+        nfs: share\n\tserver 10.0.0.2\n\texport /srv\n\tcontent vztmpl\n\tcontent-dirs vztmpl=templates/ct\n\n\
+        btrfs: btr\n\tpath /srv/btr\n\tcontent rootdir\n\npbs: backup\n\tserver 10.0.0.3\n\tcontent backup\n";
+
+    fn storage(name: &str) -> Storage {
+        parse(TEXT).into_iter().find(|storage| storage.name == name).expect("a storage")
+    }
+
+    #[test]
+    fn a_storage_can_what_its_type_can() {
+        let can = |name: &str| storage(name).abilities.map(|can| (can.snapshots, can.copies_from_snapshot, can.templates));
+        assert_eq!(can("local"), Some((false, false, true)));
+        assert_eq!(can("tank"), Some((true, false, true)));
+        assert_eq!(can("thin"), Some((true, true, true)));
+        assert_eq!(can("backup"), None);
+        let btr = storage("btr");
+        assert!(btr.copies_from_snapshot("110/vm-110-disk-0.raw") && !btr.copies_from_snapshot("110/subvol-110-disk-0.subvol"));
+    }
+
+    #[test]
+    fn a_storage_is_there_where_it_says_so() {
+        assert!(storage("local").is_on("anywhere") && storage("local").holds("vztmpl"));
+        assert!(storage("tank").is_on("pve2") && !storage("tank").is_on("pve3"));
+        assert!(!storage("thin").is_on("pve1"));
+        assert_eq!(parse("").iter().map(|storage| storage.name.as_str()).collect::<Vec<_>>(), ["local"]);
+    }
+
+    #[test]
+    fn files_are_found_where_the_storage_keeps_them() {
+        let local = storage("local");
+        assert_eq!(local.file("vztmpl/a.tar.zst"), Some("/var/lib/vz/template/cache/a.tar.zst".into()));
+        assert_eq!(local.file("snippets/x.pl"), Some("/var/lib/vz/snippets/x.pl".into()));
+        assert_eq!(storage("share").file("vztmpl/a"), Some("/mnt/pve/share/templates/ct/a".into()));
+        for wrong in ["vztmpl", "vztmpl/", "vztmpl/../../etc/passwd", "vztmpl//etc/passwd", "iso/a.iso"] {
+            assert_eq!(local.file(wrong), None, "{wrong}");
+        }
+        assert_eq!(storage("tank").file("vztmpl/a"), None);
+        let storages = parse(TEXT);
+        assert_eq!(
+            of_volume(&storages, "tank:subvol-1").map(|(storage, rest)| (storage.kind.as_str(), rest)),
+            Some(("zfspool", "subvol-1"))
+        );
+        assert_eq!(of_volume(&storages, "nowhere:x"), None);
+    }
+}
