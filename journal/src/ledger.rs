@@ -4,7 +4,6 @@
 //! and re-evaluates whole histories for `verify`; that there are two, and a model test between them, is what finds a mistake
 //! in either. The order of the checks is part of the rules: it decides which of several reasons is told.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -284,18 +283,16 @@ impl Stream {
             position.standing_seq = seq;
         }
         position.last_seq = seq;
-        keep(&mut position.state, &draft.state);
-        keep(&mut position.standing, &draft.standing);
+        // Most entries leave a stream where it was.
+        if moved {
+            position.state.clone_from(&draft.state);
+        }
+        if position.standing != draft.standing {
+            position.standing.clone_from(&draft.standing);
+        }
         if reborn {
             position.life.clone_from(&draft.life);
         }
         position.generation = draft.generation;
-    }
-}
-
-/// Most entries leave a stream where it was.
-fn keep(name: &mut Cow<'static, str>, now: &Cow<'static, str>) {
-    if name != now {
-        name.clone_from(now);
     }
 }

@@ -72,6 +72,29 @@ fn an_upgrade_adds_rows_and_leaves_a_copy() {
     assert!(matches!(upgrade(&made.path, &MORE, &info()), Err(JournalError::Newer { .. })));
 }
 
+/// Killed between its copy and its commit, an upgrade has left a copy; the next one makes another beside it.
+#[test]
+fn an_upgrade_that_was_cut_off_after_its_copy_can_be_done_again() {
+    let made = made();
+    open(&made.path).begin(shipped("a", 1)).expect("an epoch");
+    let beside = |name: &str| made.dir.path().join(format!("parcels.journal.{name}"));
+    backup(&made.path, &beside("version-1")).expect("what the killed one left");
+    let left = std::fs::read(beside("version-1")).expect("a copy");
+    assert_eq!(upgrade(&made.path, &MORE, &info()).expect("only additions"), beside("version-1.2"));
+    assert_eq!(std::fs::read(beside("version-1")).expect("a copy"), left, "the first copy is kept");
+    Writer::open(&made.path, &MORE, info()).expect("the new one");
+}
+
+#[test]
+fn a_reader_of_a_newer_program_reads_an_older_journal_and_changes_nothing() {
+    const FEWER: Schema = Schema { version: 2, machines: &[parcel::PARCEL], ..SCHEMA };
+    let made = made();
+    open(&made.path).begin(shipped("a", 1)).expect("an epoch");
+    assert_eq!(Reader::open(&made.path, &MORE).expect("its rows are among those").entries(.., None).expect("entries").len(), 5);
+    assert!(Reader::open(&made.path, &SCHEMA).is_ok(), "it is still the older one");
+    assert!(matches!(Reader::open(&made.path, &FEWER), Err(JournalError::WrongSchema { .. })));
+}
+
 #[test]
 fn an_upgrade_takes_nothing_away() {
     const FEWER: Schema = Schema { version: 2, machines: &[parcel::PARCEL], ..SCHEMA };

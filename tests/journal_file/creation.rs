@@ -13,6 +13,7 @@ use phoenix_test_vfs::{Call, Disk, Fault, Kept, Lasts, watch};
 
 use crate::image::{Image, beside, directory};
 use crate::record::info;
+use crate::resume::tries;
 
 #[test]
 fn whichever_call_fails_while_a_journal_is_made_there_is_none_or_a_whole_one() {
@@ -38,7 +39,7 @@ fn whichever_call_fails_while_a_journal_is_made_there_is_none_or_a_whole_one() {
         }
         check_usable(&dir.path().join(NAME), &OLD, 0, &what);
     }
-    assert!(failed > count, "only {failed} creations failed");
+    assert!(failed > count / 3, "only {failed} creations failed");
 }
 
 #[test]
@@ -89,10 +90,10 @@ fn whichever_call_fails_while_a_journal_is_upgraded_it_is_the_old_one_or_the_new
         watched.fail(number, fault, lasts);
         let upgraded = upgrade(&laid.path, &NEW, &info());
         watched.heal();
-        failed += usize::from(upgraded.is_err());
+        failed += u64::from(upgraded.is_err());
         check_upgradable(&laid.path, &what);
     }
-    assert!(failed > usize::try_from(count).expect("few"), "only {failed} upgrades failed");
+    assert!(failed > count / 3, "only {failed} upgrades failed");
 }
 
 #[test]
@@ -115,10 +116,13 @@ fn wherever_the_power_is_cut_while_a_journal_is_upgraded_it_is_the_old_one_or_th
     }
 }
 
-/// Every call in turn, once and for good, broken and full.
+/// Every call in turn; broken and full, once and for good, by turns unless all are asked for.
 fn faults(count: u64) -> impl Iterator<Item = (u64, Fault, Lasts)> {
     let ways = [(Fault::Broken, Lasts::Once), (Fault::Broken, Lasts::ForGood), (Fault::Full, Lasts::Once), (Fault::Full, Lasts::ForGood)];
-    (0..count).flat_map(move |number| ways.map(|(fault, lasts)| (number, fault, lasts)))
+    (0..count).flat_map(move |number| {
+        let first = usize::try_from(number).unwrap_or(0);
+        (first..first + tries(1, ways.len())).map(move |way| (number, ways[way % ways.len()].0, ways[way % ways.len()].1))
+    })
 }
 
 fn every(number: usize) -> [Kept; 3] {
@@ -155,7 +159,7 @@ fn check_upgradable(path: &Path, what: &str) {
     match Writer::open(path, &OLD, info()) {
         Ok(writer) => {
             drop(writer);
-            upgrade(path, &NEW, &info()).map(drop).unwrap_or_else(|error| panic!("{what}: {error}"));
+            upgrade(path, &NEW, &info()).map_or_else(|error| panic!("{what}: {error}"), drop);
         }
         Err(JournalError::Newer { .. }) => {}
         Err(error) => panic!("{what}: {error}"),

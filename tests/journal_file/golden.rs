@@ -14,7 +14,7 @@ use phoenix::codec::SCHEMA_VERSION;
 use phoenix::host::sim::{Fault, Faults, Flow, Sim, Tamper, What, When, Where, World, WorldOptions};
 use phoenix::journal::SCHEMA;
 use phoenix::machine::{RunCommand, RunEnd};
-use phoenix_journal::{Body, Digest, Entry, Journal, Reader};
+use phoenix_journal::{Body, Digest, Entry, Journal, Reader, Schema};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -44,6 +44,36 @@ fn every_golden_journal_says_and_becomes_what_it_did() {
         }
     }
     assert!(count >= 16, "only {count} golden journals were found");
+}
+
+/// A phoenix of the version before refuses a journal of today and says what to do, and what it says is this.
+#[test]
+fn an_older_phoenix_refuses_a_newer_journal_with_an_explanation() {
+    let older = Schema { version: SCHEMA.version - 1, ..SCHEMA };
+    let dir = directory();
+    let path = dir.path().join("journal.db");
+    fs::write(&path, unpacked(NEWEST, "whole", "db")).expect("room");
+    for refused in [Reader::open(&path, &older).err(), phoenix_journal::Writer::open(&path, &older, info()).err()] {
+        let why = refused.expect("a refusal").to_string();
+        assert!(why.contains("has version 2, this program knows up to 1; use the newer program"), "{why}");
+    }
+}
+
+/// The first run that writes brings an older journal to the version of today, and leaves it beside as it was.
+#[test]
+fn a_golden_journal_of_version_1_is_upgraded_after_a_copy() {
+    let older = Schema { version: 1, ..SCHEMA };
+    let dir = directory();
+    let path = dir.path().join("journal.db");
+    fs::write(&path, unpacked("v1", "script_in_doubt", "db")).expect("room");
+    fs::write(beside(&path, ".sim"), unpacked("v1", "script_in_doubt", "sim")).expect("room");
+    let entries = |path: &Path| Reader::open(path, &SCHEMA).and_then(|reader| reader.entries(.., None)).expect("entries");
+    let before = entries(&path);
+    assert_eq!(phoenix(&path, &["resume"]).0, 0);
+    let copy = beside(&path, ".version-1");
+    assert_eq!(entries(&copy), before, "the copy holds what there was");
+    assert!(entries(&path).starts_with(&before), "and the journal goes on from it");
+    assert!(Reader::open(&path, &older).is_err() && Reader::open(&path, &SCHEMA).is_ok());
 }
 
 #[test]

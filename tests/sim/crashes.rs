@@ -100,6 +100,15 @@ fn phoenix_alone_killed_starts_each_script_exactly_once() {
     }
 }
 
+/// A hold that was done and never told of, undone by the host that came back, is none: the source may go up.
+#[test]
+fn a_source_may_be_started_after_a_hold_that_a_boot_undid() {
+    let rates = Rates { transient_percent: 16, hang_percent: 1, init_dies_percent: 5, spared_from_attempt: 6 };
+    let options = WorldOptions { faults: Faults { rates, ..Faults::default() }, ..WorldOptions::seeded(8_321_838_381_495_840_236) };
+    let host = |op, pieces| Cut { op, pieces, crash: Crash::Host };
+    check_converges(options, &[host(4, 0), host(15, 2)]);
+}
+
 fn cut() -> impl Strategy<Value = Cut> {
     let crash = prop::sample::select(CRASHES.to_vec());
     (0..70_usize, 0..6_u8, crash).prop_map(|(op, pieces, crash)| Cut { op, pieces, crash })

@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::ids::{BootId, Ctid, FleetName, Incarnation, State, Step};
 use crate::machine::{Due, Evidence, QuarantineReason, Standing, StepResult};
 use crate::manifest::{OnInterrupt, Origin, Script};
-use crate::plan::{Action, HoldBy, Init, Mark, SNAPSHOT_BEFORE_VOLUMES, Seen, Traces};
+use crate::plan::{Action, HoldBy, Init, Mark, Presence, SNAPSHOT_BEFORE_VOLUMES, Seen, Traces};
 
 use super::super::opening::Wanted;
 use super::probe::{in_words, quarantine};
@@ -87,7 +87,7 @@ pub(super) type Goes = Result<bool, RebuildError>;
 impl Recollection<'_> {
     /// As far as it can be seen.
     fn go(&mut self, seen: &Seen) -> Result<(), RebuildError> {
-        let _ = self.defined()?
+        let _ = self.defined(seen)?
             && self.configured(seen)?
             && self.finalized(seen)?
             && self.volumed(seen)?
@@ -116,7 +116,7 @@ impl Recollection<'_> {
         }
     }
 
-    fn defined(&mut self) -> Goes {
+    fn defined(&mut self, seen: &Seen) -> Goes {
         let define = match self.sight.wanted.spec.origin {
             Origin::Template(_) => Step::DefineCreate,
             Origin::Clone { .. } => Step::DefineClone,
@@ -135,6 +135,11 @@ impl Recollection<'_> {
                     self.claim(&Step::TemplateFetch, Evidence::Fetched)?;
                 }
                 self.keep(intent, result, None)?;
+            }
+            // A copy that is whole, whose source is still locked for it: `up` unlocks it.
+            StepResult::Partial { .. } if seen.presence == Presence::Whole && !self.has_run() => {
+                self.keep(intent, result, None)?;
+                return Ok(false);
             }
             StepResult::Foreign { owner } => {
                 let aside = quarantine(QuarantineReason::Foreign, owner.clone());

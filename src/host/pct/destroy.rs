@@ -3,6 +3,8 @@
 //! `pct destroy` removes the volumes first and the configuration last, so that what it left can be told by the configuration; and
 //! it exits with 0 although volumes stayed. Not here: stopping, and putting right what was left half-done (`repair`).
 
+use std::path::PathBuf;
+
 use crate::host::local::act::{Act, Taken, at, failed};
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::shim::ResultPlace;
@@ -33,11 +35,15 @@ impl Act<'_, Pct> {
         self.finish_destroying()
     }
 
-    /// What is left once the configuration is gone; the results of scripts go last.
+    /// What is left once the configuration is gone; the results of scripts go last, before them the rules of the firewall: left
+    /// there, they would be those of the next container with this number.
     pub(super) fn finish_destroying(&self) -> Taken {
         let left = self.leftover()?;
         if !left.is_empty() {
             return Err(partial(&left));
+        }
+        if let Some(rules) = self.firewall_rules() {
+            std::fs::remove_file(&rules).map_err(at("remove", &rules))?;
         }
         for place in self.result_places() {
             place.remove().map_err(at("remove", place.path()))?;
@@ -48,7 +54,7 @@ impl Act<'_, Pct> {
     /// Fails while anything of the container is left.
     pub(super) fn left_of_destroyed(&self) -> Taken<()> {
         let results = self.result_places().iter().any(|place| place.path().exists());
-        let left = Leftover { results, ..self.leftover()? };
+        let left = Leftover { results: results || self.firewall_rules().is_some(), ..self.leftover()? };
         if left.is_empty() { Ok(()) } else { Err(partial(&left)) }
     }
 
@@ -61,6 +67,12 @@ impl Act<'_, Pct> {
             return Err(failed(FailureClass::Permanent, message));
         }
         Ok(())
+    }
+
+    /// The container's firewall file, if we wrote into it and it is still there.
+    fn firewall_rules(&self) -> Option<PathBuf> {
+        let path = self.host.layout.firewall(self.intent().ctid);
+        self.effect.spec.host_options.firewall.as_ref().map(|_| path).filter(|path| path.exists())
     }
 
     fn result_places(&self) -> [ResultPlace; 2] {

@@ -31,7 +31,7 @@ pub(super) struct Leftover {
     pub(super) volumes: Vec<String>,
     /// A clone source that is locked, with the digest of its configuration.
     pub(super) source: Option<(Ctid, String)>,
-    /// Results of scripts of a container that is destroyed.
+    /// Results of scripts, or rules of the firewall, of a container that is destroyed.
     pub(super) results: bool,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for Leftover {
         }
         parts.extend(mounts.iter().map(|mount| format!("mount {}", mount.display())));
         if *results {
-            parts.push("results of scripts".to_owned());
+            parts.push("results of scripts or rules of the firewall".to_owned());
         }
         f.write_str(&parts.join("; "))
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::ids::{BootId, Ctid};
 use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind};
 use crate::manifest::Autostart;
-use crate::plan::Effect;
+use crate::plan::{Action, Effect};
 
 use super::disk::{ConfigLock, Guest, Made};
 use super::faults::Tamper;
@@ -144,6 +144,8 @@ impl World {
         match result {
             StepResult::Done(Evidence::Held { by }) => self.slot_mut(effect.intent.ctid).held = Some(*by),
             StepResult::Done(Evidence::Released) => self.slot_mut(effect.intent.ctid).held = None,
+            // It was held, nobody was told, and it is not any more: the host that came back has started it.
+            StepResult::Absent if matches!(effect.intent.action, Action::Hold { .. }) => self.slot_mut(effect.intent.ctid).held = None,
             StepResult::Done(_)
             | StepResult::Failed(_)
             | StepResult::Absent

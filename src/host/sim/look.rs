@@ -185,6 +185,10 @@ impl World {
                 Some(_) | None => StepResult::Absent,
             },
             Whose::HalfOurs(stage) => StepResult::Partial { leftover: leftover(stage) },
+            // Unlocked while the clone is in doubt, or never: later nobody could tell what the lock was for.
+            Whose::Ours(_) if source.is_some_and(|source| self.is_locked_for(source, effect.intent.ctid)) => {
+                StepResult::Partial { leftover: "the copy is whole, and its source is still locked (disk)".to_owned() }
+            }
             Whose::Ours(guest) => match &effect.intent.action {
                 Action::Clone { source, incarnation, from: _ } => StepResult::Done(Evidence::Cloned {
                     source: *source,

@@ -16,6 +16,10 @@ use crate::task;
 /// The first id of root's containers, which Proxmox takes for granted.
 pub(crate) const FIRST_ID: u32 = 100_000;
 const ENVIRONMENT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long a monitor takes to end at most.
+const MONITOR_END_MS: u64 = 5000;
+/// How long the last line of a failed start is waited for.
+const LAST_WORDS_MS: u64 = 2000;
 pub(crate) const PRE_START: &str = "lxc-pve-prestart-hook";
 pub(crate) const POST_STOP: &str = "lxc-pve-poststop-hook";
 
@@ -196,11 +200,23 @@ pub(crate) fn start(root: &Root, id: Vmid) -> Outcome {
     if status.success() {
         return Ok(());
     }
-    let said = fs::read_to_string(&log).unwrap_or_default();
+    let said = last_words(&log)?;
     // The real one starts in the foreground, and nobody waits for a daemon.
     let of_daemon = |text: &String| text.starts_with("wait_on_daemonized_start:") || text.starts_with("main:");
     said.lines().filter_map(message).filter(|text| !of_daemon(text)).for_each(|text| out(&text));
     die(format!("startup for container '{id}' failed"))
+}
+
+/// The log of a start that failed: the daemon writes its last line after the one that waits for it has given up.
+fn last_words(log: &Path) -> Outcome<String> {
+    for _ in 0..LAST_WORDS_MS / 10 {
+        let said = fs::read_to_string(log).unwrap_or_default();
+        if said.contains(":__lxc_start:") {
+            return Ok(said);
+        }
+        task::pause(10)?;
+    }
+    Ok(fs::read_to_string(log).unwrap_or_default())
 }
 
 /// `FUNCTION: LINE TEXT` of a line of LXC's log.
@@ -216,7 +232,15 @@ fn message(line: &str) -> Option<String> {
 pub(crate) fn stop(root: &Root, id: Vmid, how: &[&str]) -> Outcome {
     let mut stop = task::program("lxc-stop");
     stop.arg("-P").arg(root.lxc_path()).args(["-n", &id.to_string()]).args(how);
-    task::must(&mut stop, &format!("lxc-stop -n {id} {}", how.join(" ")))
+    task::must(&mut stop, &format!("lxc-stop -n {id} {}", how.join(" ")))?;
+    // The monitor says that the container is stopped before it has ended itself.
+    for _ in 0..MONITOR_END_MS / 5 {
+        if !is_running(root, id) {
+            break;
+        }
+        task::pause(5)?;
+    }
+    Ok(())
 }
 
 /// A control file of a running container: of version 1, in its hierarchy, or of version 2. The word says which.
