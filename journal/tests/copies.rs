@@ -87,11 +87,11 @@ fn an_upgrade_that_was_cut_off_after_its_copy_can_be_done_again() {
 
 #[test]
 fn a_reader_of_a_newer_program_reads_an_older_journal_and_changes_nothing() {
+    const FEWER: Schema = Schema { version: 2, machines: &[parcel::PARCEL], ..SCHEMA };
     let made = made();
     open(&made.path).begin(shipped("a", 1)).expect("an epoch");
     assert_eq!(Reader::open(&made.path, &MORE).expect("its rows are among those").entries(.., None).expect("entries").len(), 5);
     assert!(Reader::open(&made.path, &SCHEMA).is_ok(), "it is still the older one");
-    const FEWER: Schema = Schema { version: 2, machines: &[parcel::PARCEL], ..SCHEMA };
     assert!(matches!(Reader::open(&made.path, &FEWER), Err(JournalError::WrongSchema { .. })));
 }
 

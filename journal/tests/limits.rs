@@ -11,9 +11,9 @@ use phoenix_journal::{Append, Draft, JournalError, Memory, Refused, Writer};
 
 /// The verdict on the last of these drafts, after the others were taken: on disk, which must be that in memory.
 #[track_caller]
-fn verdict(drafts: Vec<Draft>) -> Result<(), Refused> {
+fn verdict(drafts: &[Draft]) -> Result<(), Refused> {
     let last_of = |journal: &mut dyn FnMut(Vec<Draft>) -> Vec<Option<Refused>>| {
-        let mut verdicts = journal(drafts.clone());
+        let mut verdicts = journal(drafts.to_vec());
         let last = verdicts.pop().expect("a draft");
         assert!(verdicts.iter().all(Option::is_none), "{verdicts:?}");
         last.map_or(Ok(()), Err)
@@ -32,10 +32,10 @@ fn verdict(drafts: Vec<Draft>) -> Result<(), Refused> {
 fn generations_and_attempts_are_numbers_from_one_on() {
     let out_of_range = Err(Refused::Malformed { what: "generation or attempt is out of range" });
     for generation in [0, u64::MAX] {
-        assert_eq!(verdict(vec![Draft { generation, ..declare("a") }]), out_of_range, "{generation}");
+        assert_eq!(verdict(&[Draft { generation, ..declare("a") }]), out_of_range, "{generation}");
     }
-    assert_eq!(verdict(vec![declare("a"), intent("a", "label", 0, "packed")]), out_of_range);
-    assert_eq!(verdict(vec![declare("a"), intent("a", "label", 1, "packed")]), Ok(()));
+    assert_eq!(verdict(&[declare("a"), intent("a", "label", 0, "packed")]), out_of_range);
+    assert_eq!(verdict(&[declare("a"), intent("a", "label", 1, "packed")]), Ok(()));
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_declaration_raises_the_generation_unless_it_begins_a_life() {
     for (life, generation, accepted) in
         [("first", 1, false), ("first", 2, true), ("first", 3, false), ("second", 1, true), ("second", 2, true), ("second", 3, false)]
     {
-        let verdict = verdict(vec![declare("a"), again(life, generation)]);
+        let verdict = verdict(&[declare("a"), again(life, generation)]);
         assert_eq!(verdict.is_ok(), accepted, "{life} {generation}: {verdict:?}");
     }
 }

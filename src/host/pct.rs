@@ -3,7 +3,7 @@
 //! Everything that only looks reads files and spawns nothing: a `pct` costs most of a second and can hang on a dead storage,
 //! reading a file can not. What changes something goes through `pct`, under a shim, but for mount points and raw lines, which
 //! are edited under Proxmox's own lock; and what a `pct` did is looked at before it is believed. What a crash in the middle of
-//! each step leaves, and what is done about it, is the table of [`settle`]. Not here: what every backend of this kernel shares
+//! each step leaves, and what is done about it, is the table of `settle`. Not here: what every backend of this kernel shares
 //! (`local`), and what is done about what is seen (`engine`).
 
 mod child;

@@ -44,6 +44,10 @@ impl OnPct {
 
     fn remove(&self, ctid: Ctid) {
         end(self.again().as_ref(), ctid);
+        // Its monitor cleans up behind it, and `pct` takes the container for running until then.
+        while self.0.node.is_running(world::vmid(ctid)) {
+            std::thread::yield_now();
+        }
         if !self.0.config(ctid).is_empty() {
             self.by_hand(&["destroy", &ctid.to_string()]);
         }

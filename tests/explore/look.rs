@@ -245,7 +245,26 @@ pub(crate) fn snapshot_of(effect: &Effect) -> Option<Which> {
     match effect.intent.step.step {
         Step::SnapshotTake => Some(Which::Point),
         Step::CloneHold | Step::CloneRelease => Some(Which::Copy),
-        _ => None,
+        Step::TemplateFetch
+        | Step::DefineCreate
+        | Step::DefineClone
+        | Step::DefineMark
+        | Step::ConfigureSet
+        | Step::FirewallSet
+        | Step::FinalizeStart
+        | Step::FinalizeIdmap
+        | Step::FinalizeStop
+        | Step::VolumePrepare(_)
+        | Step::VolumeAttach(_)
+        | Step::VolumeDetach(_)
+        | Step::RunStart
+        | Step::RunReady
+        | Step::FeatureApply(_)
+        | Step::ApplicationRun
+        | Step::HealthCheck(_)
+        | Step::AutostartSet
+        | Step::DownStop
+        | Step::DownDestroy => None,
     }
 }
 

@@ -159,7 +159,7 @@ fn check_upgradable(path: &Path, what: &str) {
     match Writer::open(path, &OLD, info()) {
         Ok(writer) => {
             drop(writer);
-            upgrade(path, &NEW, &info()).map(drop).unwrap_or_else(|error| panic!("{what}: {error}"));
+            upgrade(path, &NEW, &info()).map_or_else(|error| panic!("{what}: {error}"), drop);
         }
         Err(JournalError::Newer { .. }) => {}
         Err(error) => panic!("{what}: {error}"),

@@ -74,6 +74,7 @@ impl World {
         Hands::new(Arc::new(Pct::new(options).expect("a host")))
     }
 
+    #[expect(clippy::unused_self, reason = "called as on every other world")]
     pub(crate) fn spec(&self, ctid: Ctid) -> Spec {
         Spec {
             hostname: format!("ct{ctid}").parse().expect("a host name"),
@@ -162,7 +163,7 @@ pub(crate) fn partial(result: StepResult) -> String {
 
 pub(crate) fn options(root: &Path, directory: &Path, runtime: &Path) -> PctOptions {
     let mut options = PctOptions::new(directory.join("state"));
-    options.root = root.to_owned();
+    root.clone_into(&mut options.root);
     options.runtime = Some(runtime.to_owned());
     options.shim = ShimBinary::At(PathBuf::from(env!("CARGO_BIN_EXE_phoenix")));
     options

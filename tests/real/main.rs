@@ -36,6 +36,8 @@ mod judge;
 mod kills;
 mod lifetime;
 mod network;
+mod pct_fleets;
+mod pct_kills;
 mod processes;
 mod proxmox;
 mod random_kills;

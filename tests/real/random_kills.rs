@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use super::dice::Dice;
@@ -28,6 +29,8 @@ enum Victim {
     Shim,
     /// A process below a shim, on the host or inside.
     Child,
+    /// A `pct` or its worker; where there is none, a child.
+    Program,
     /// Phoenix, all shims, and what is below them.
     All,
     Init,
@@ -35,7 +38,7 @@ enum Victim {
 }
 
 /// How often each is drawn.
-const VICTIMS: [Victim; 12] = [
+const VICTIMS: [Victim; 13] = [
     Victim::Phoenix,
     Victim::Phoenix,
     Victim::Phoenix,
@@ -43,6 +46,7 @@ const VICTIMS: [Victim; 12] = [
     Victim::Shim,
     Victim::Child,
     Victim::Child,
+    Victim::Program,
     Victim::All,
     Victim::All,
     Victim::Init,
@@ -153,6 +157,8 @@ impl Storm<'_> {
             Victim::Phoenix => !phoenix.has_ended(),
             Victim::Shim => self.lurk(|ground| shims(ground).0),
             Victim::Child => self.lurk(|ground| shims(ground).1),
+            Victim::Program if self.ground.kind() == Kind::Pct => self.lurk(programs),
+            Victim::Program => self.lurk(|ground| shims(ground).1),
             Victim::All => {
                 phoenix.signal(rustix::process::Signal::KILL);
                 let (shims, below) = shims(self.ground);
@@ -173,7 +179,7 @@ impl Storm<'_> {
                 phoenix.kill();
                 None
             }
-            Victim::Shim | Victim::Child | Victim::Init => Some(phoenix),
+            Victim::Shim | Victim::Child | Victim::Program | Victim::Init => Some(phoenix),
         }
     }
 
@@ -252,6 +258,13 @@ fn check_code(said: &Said) {
     assert!(!asks, "{}", said.all());
 }
 
+/// The commands of Proxmox that are at work, and their workers.
+fn programs(ground: &Ground) -> Vec<Process> {
+    let directory = ground.path("pve/usr/sbin");
+    let is_one = |one: &Process| fs::read_link(format!("/proc/{}/exe", one.pid)).is_ok_and(|program| program.starts_with(&directory));
+    all().into_iter().filter(is_one).collect()
+}
+
 /// The ground's shims, and all that is below them but containers.
 fn shims(ground: &Ground) -> (Vec<Process>, Vec<Process>) {
     let all = all();
@@ -274,6 +287,12 @@ fn random_kills_of_everything(kind: Kind) {
     let rounds = std::env::var("PHOENIX_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let dice = Dice::new();
     small(&ground);
+    if let Some(pve) = ground.pve() {
+        // Else they are over before they are seen.
+        for piece in ["create.volume", "clone.locks", "clone.volume", "snapshot.freeze", "snapshot.volume", "start.locked"] {
+            pve.delay(piece, 60).expect("ordered");
+        }
+    }
     let from = now();
     ground.up(0);
     let whole = from.elapsed();

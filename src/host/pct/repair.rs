@@ -19,7 +19,21 @@ use super::config::Config;
 use super::leftover::Leftover;
 
 impl Act<'_, Pct> {
+    /// A repair whose own `pct` was cut off has failed, and is taken again.
     pub(super) fn repair(&self, leftover: &str) -> Taken {
+        self.put_right(leftover).map_err(|result| match *result {
+            StepResult::Partial { leftover } => failed(FailureClass::Transient, format!("the repair did not come to its end: {leftover}")),
+            other @ (StepResult::Done(_)
+            | StepResult::Failed(_)
+            | StepResult::Absent
+            | StepResult::Foreign { .. }
+            | StepResult::Gone
+            | StepResult::Unknown { .. }
+            | StepResult::Interrupted) => Box::new(other),
+        })
+    }
+
+    fn put_right(&self, leftover: &str) -> Taken {
         match &self.intent().step.step {
             Step::DefineCreate => self.clear_away(leftover)?,
             Step::DefineClone => {
