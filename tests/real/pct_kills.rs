@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::fleet::Fleet;
 use super::ground::{Ground, Kind};
+use super::processes::{Process, until};
+use super::template::{Extra, packed};
 
 /// How often a fleet is run again: a step whose `pct` is killed each time spends its budget.
 const RUNS_MAX: usize = 5;
@@ -105,4 +107,27 @@ fn pct_killed_at_each_place_of_a_clone_and_a_snapshot_leaves_nothing_behind() {
         }
         check_up_and_down(&ground, who, 4, |_| {});
     }
+}
+
+/// Of a killed `tar` `lxc-usernsexec` says nothing, and so `pct create` ends well.
+#[test]
+fn a_create_whose_unpacking_was_killed_is_not_taken_for_whole() {
+    let Some(ground) = Ground::on(Kind::Pct, 50) else { return };
+    packed(&ground.template(), &[Extra::Bulk("srv/bulk", 24 << 20), Extra::File("srv/last", b"whole\n")]);
+    Fleet::new(&ground).container(0, json!({})).write();
+    let manifest = ground.path("fleet.json");
+    let phoenix = ground.start(&["up", manifest.to_str().expect("plain")]);
+    let unpacks = |one: &Process| one.argv.first().is_some_and(|name| name == "tar") && one.argv.iter().any(|word| word == "--totals");
+    until("the unpacking", || ground.processes().into_iter().find(unpacks)).kill();
+    let said = phoenix.wait();
+    assert_eq!(said.code, 0, "{}", said.all());
+    let steps: Vec<String> = ["define.create", "define.create.repair"]
+        .iter()
+        .flat_map(|step| ground.intents_of(0, step))
+        .map(|intent| intent.step.to_string())
+        .collect();
+    assert_eq!(steps, ["define.create", "define.create", "define.create.repair"], "{}", said.all());
+    assert_eq!(ground.inside(0, &["cat", "/srv/last"]), (0, "whole\n".to_owned()));
+    assert_eq!((ground.standing().len(), ground.left_by_commands()), (1, Vec::new()));
+    ground.invariant_journal_is_clean();
 }

@@ -94,6 +94,7 @@ impl Act<'_, Pct> {
                 let copied = left.source.is_some() && self.made_it(kind, task_of);
                 match config.main().value("rootfs") {
                     None => Ok(AtPlace::HalfMade(left)),
+                    Some(_) if self.is_torn() => Ok(AtPlace::HalfMade(left)),
                     // Cut off between the two locks: the clone is whole, its source is locked still.
                     Some(_) if copied => Ok(AtPlace::HalfMade(Leftover { source: left.source, ..Leftover::default() })),
                     Some(_) => Ok(AtPlace::Ours),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::limits;
 use crate::host::local::act::{Act, Taken, at, io_failed};
 use crate::host::local::durable;
-use crate::ids::Ctid;
+use crate::ids::{Ctid, Step};
 use crate::plan::{Effect, Intent};
 
 use super::Pct;
@@ -41,8 +41,11 @@ const TICKS_PER_S: u64 = 100;
 const ROUNDING_S: u64 = 2;
 /// See [`ROUNDING_S`].
 const ROUNDING_MS: u64 = ROUNDING_S * 1000;
-/// The largest list of tasks read.
+/// The largest list of tasks read, and the largest log of one.
 const LIST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What the log of a creation says when it begins to unpack an archive, and what tar says at its end (`--totals`).
+const UNPACKING: &str = "extracting archive '";
+const UNPACKED: &str = "Total bytes read: ";
 
 impl Leftover {
     /// Whether nothing lies there.
@@ -160,6 +163,17 @@ impl Act<'_, Pct> {
             None if self.intent().deadline.boot == *self.local.clock.boot() => false,
             None => tasks.last().is_some_and(|last| in_time(self.effect, last)),
         }
+    }
+
+    /// Whether the container is what was unpacked of its template when tar was killed. Proxmox takes it for whole then: tar runs
+    /// below `lxc-usernsexec`, which ends with 0 although a signal ended its child (seen). The task's log tells.
+    pub(super) fn is_torn(&self) -> bool {
+        if self.intent().step.step != Step::DefineCreate {
+            return false;
+        }
+        let Some(last) = self.tasks_of("vzcreate", self.intent().ctid).pop() else { return false };
+        let log = durable::read(&self.host.layout.tasks().join(last.log()), LIST_BYTES_MAX).ok().flatten().unwrap_or_default();
+        log.contains(UNPACKING) && !log.contains(UNPACKED)
     }
 
     /// All tasks of a kind about a container that Proxmox still lists.

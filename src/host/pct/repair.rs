@@ -74,7 +74,7 @@ impl Act<'_, Pct> {
     fn clear_away(&self, leftover: &str) -> Taken<()> {
         let Some(config) = self.found_config()? else { return self.clear_remains(leftover) };
         let marked = self.check_mark().is_ok();
-        if marked && is_whole(&config) {
+        if marked && is_whole(&config) && !self.is_torn() {
             return Ok(());
         }
         if !marked && Leftover::config_in(leftover) != Some(config.digest().as_str()) {
@@ -136,7 +136,7 @@ impl Act<'_, Pct> {
 
     /// Whether nothing half-made lies there: nothing at all, or a container that is whole and ours.
     fn is_cleared(&self) -> Taken<bool> {
-        let whole = self.found_config()?.is_some_and(|config| is_whole(&config)) && self.check_mark().is_ok();
+        let whole = self.found_config()?.is_some_and(|config| is_whole(&config)) && self.check_mark().is_ok() && !self.is_torn();
         Ok(whole || self.leftover()?.is_empty())
     }
 
