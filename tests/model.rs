@@ -52,13 +52,20 @@ impl Model {
 
     /// The step that may begin now, and in which state. One that is done may be held down while a clone is to be made.
     fn due(&mut self, is_wanted: bool) -> Option<(Step, State)> {
-        if self.left.is_empty() && is_wanted {
+        // One whose storage can be copied from a snapshot goes on meanwhile, and is only let go.
+        if self.left.is_empty() && is_wanted && self.is_live() {
+            self.left.extend([(Step::CloneRelease, State::Done), (Step::CloneHold, State::Done)]);
+        } else if self.left.is_empty() && is_wanted {
             let health = self.spec.health.iter().rev().map(|check| (Step::HealthCheck(check.name.clone()), State::Featured));
             self.left.extend(health);
             self.left.extend([(Step::RunReady, State::Volumed), (Step::RunStart, State::Volumed)]);
             self.left.extend([(Step::CloneRelease, State::Volumed), (Step::CloneHold, State::Done)]);
         }
         self.left.last().cloned()
+    }
+
+    fn is_live(&self) -> bool {
+        self.spec.host_options.storage.as_deref() == Some("local-lvm") && self.spec.mounts.is_empty()
     }
 
     fn is_done(&self) -> bool {

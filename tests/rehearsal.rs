@@ -573,10 +573,11 @@ impl Guide for Inside {
 fn a_source_goes_up_beside_the_repair_of_its_copy() {
     let clone = |number, on| depending(cloned(spec(number), 100), on);
     let rehearsal = rehearsal(vec![spec(100), cloned(spec(101), 100), clone(102, 101)], 1);
-    let mut inside = Cloning(None);
+    // The copy to 102 has locked its source and done nothing else.
+    let mut inside = Within { ctid: ctid(102), step: "define.clone".to_owned(), found: None };
     let mut first = stage(vec![spec(100), cloned(spec(101), 100), clone(102, 101)], 1);
     first.run(RunCommand::Up, &mut inside, &mut Silent).expect("a run");
-    let point = inside.0.expect("102 is cloned");
+    let point = inside.found.expect("102 is cloned");
     for second in 0..6 {
         for kind in CrashKind::ALL {
             let crashes = [Crash { point, kind: CrashKind::Process(Survivors::Nobody) }, Crash { point: second, kind }];
@@ -584,21 +585,4 @@ fn a_source_goes_up_beside_the_repair_of_its_copy() {
             assert!(replayed.judged.is_ok(), "{crashes:?}: {:?}", replayed.judged);
         }
     }
-}
-
-/// Finds the point at which the copy to 102 has locked its source and done nothing else.
-struct Cloning(Option<u64>);
-
-impl Guide for Cloning {
-    fn at_point(&mut self, point: &Point<'_>) -> Option<CrashKind> {
-        let begun = |(of, step, place): (_, &StepId, Place)| {
-            of == ctid(102) && step.to_string() == "define.clone" && matches!(place, Place::Inside { done: 1, .. })
-        };
-        if self.0.is_none() && point.places.iter().any(begun) {
-            self.0 = Some(point.number);
-        }
-        None
-    }
-
-    fn settled(&mut self, _: &Doubt, _: &'static str) {}
 }

@@ -6,8 +6,8 @@ use phoenix::plan::Effect;
 use phoenix_journal::Recorded;
 
 fn attached_twice(container: Container<Finalized>, mounts: Mounts, others: Mounts) {
-    let _ = container.attach_volumes(mounts);
-    let _ = container.attach_volumes(others);
+    let _ = container.attach_volumes(mounts, None);
+    let _ = container.attach_volumes(others, None);
 }
 
 fn kept_after_falling_back(container: Container<Running>) -> Container<Running> {

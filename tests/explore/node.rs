@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use phoenix::driver::{Lives, Wanted, opening_up, run_opened};
 use phoenix::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Request};
@@ -207,15 +206,7 @@ impl Node {
                         lines.push(Line::Effect(effect, Wall(0)));
                     }
                 }
-                Request::Look { ctid } => {
-                    let spec = engine
-                        .lives()
-                        .find(|(of, _)| *of == ctid)
-                        .and_then(|(_, life)| life.as_ref().ok())
-                        .map(|life| Arc::clone(&life.spec));
-                    let seen = spec.and_then(|spec| self.host.seen(&spec, self.journal.journal())).map(Box::new);
-                    events.push(Event::Looked { ctid, seen });
-                }
+                Request::Look { ctid } => events.push(self.look(engine, ctid)),
                 Request::Record(fact) => lines.push(Line::Fact(fact)),
                 Request::Settle(doubt) => drop(self.settles.insert(doubt.effect.intent.ctid, Rc::new(*doubt))),
                 Request::Wake { ctid, at: _ } => drop(self.wakes.insert(ctid)),
@@ -240,6 +231,13 @@ impl Node {
         }
         self.told = self.journal.len();
         Ok(events)
+    }
+
+    /// The answer to a container that the engine wants looked at once more.
+    pub(crate) fn look(&self, engine: &Engine, ctid: Ctid) -> Event {
+        let life = engine.lives().find(|(of, _)| *of == ctid).and_then(|(_, life)| life.as_ref().ok());
+        let seen = life.and_then(|life| self.host.seen(&life.spec, self.journal.journal())).map(Box::new);
+        Event::Looked { ctid, seen }
     }
 
     /// The container whose orphan holds a lock that an effect needs.

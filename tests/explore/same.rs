@@ -3,7 +3,7 @@
 //!
 //! Apart because reading a journal back costs more than all the rest: asked of every situation of small fleets only.
 
-use phoenix::driver::{Locks, Silent, Turner};
+use phoenix::driver::{Locks, Silent, Turner, Work};
 use phoenix::engine::Event;
 use phoenix::host::{Lease, LockError};
 use phoenix::plan::Effect;
@@ -32,7 +32,15 @@ fn same_turn(node: &Node, here: &mut Node, event: impl Fn() -> Event) -> Result<
     let (Phase::Running(engine), false) = (&node.phase, node.ops.values().any(|op| op.orphan)) else { return Ok(()) };
     let mut watched = Silent;
     let mut turner = Turner::new(Memory::clone(&node.journal), engine.clone(), Free, &mut watched);
-    let work = turner.turn(vec![event()], &node.now()).map_err(|why| Violation::new(LOOPS, format!("{why:?}")))?;
+    let mut work = Vec::new();
+    let mut events = vec![event()];
+    while !events.is_empty() {
+        work.extend(turner.turn(events, &node.now()).map_err(|why| Violation::new(LOOPS, format!("{why:?}")))?);
+        // The driver's looks are made beside the loop, and nothing else happens before they are answered here.
+        let looks = work.extract_if(.., |work| matches!(work, Work::Look { .. }));
+        events =
+            looks.filter_map(|look| if let Work::Look { ctid } = look { Some(here.look(&turner.engine, ctid)) } else { None }).collect();
+    }
     let under_way = |node: &Node| node.ops.len() + node.settles.len() + node.wakes.len();
     let before = under_way(here);
     here.turn(event(), &mut Vec::new())?;

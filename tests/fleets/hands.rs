@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use phoenix::host::{Host, Watch};
+use phoenix::host::{Host, Lease, LockError, Watch};
 use phoenix::ids::{Ctid, Generation, Incarnation, RunId, State, StepId, Token};
 use phoenix::machine::{Report, StepResult, Wait};
 use phoenix::manifest::Spec;
@@ -19,6 +19,10 @@ use crate::recorded::recorded;
 
 /// How long a step has, unless a test says otherwise.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How often a lock is tried that should be free.
+const LOCK_TRIES: u32 = 1000;
+/// The pause between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Hands {
     pub(crate) host: Arc<dyn Host>,
@@ -60,9 +64,23 @@ impl Hands {
     }
 
     pub(crate) fn carry_out(&self, effect: Effect) -> Report {
-        let lease = self.host.lock(&effect.locks()).expect("the locks are free");
+        let lease = self.lease(&effect);
         let seq = Seq::new(self.seq.fetch_add(1, Ordering::Relaxed));
         self.host.carry_out(recorded(effect, seq), lease)
+    }
+
+    /// The locks of an effect. A child that another test has just begun holds every descriptor of this process until it becomes
+    /// the program that it is to run: a lock that was let go of may be held for a moment still.
+    #[expect(clippy::disallowed_methods, reason = "nothing tells when a child of another thread has been executed")]
+    pub(crate) fn lease(&self, effect: &Effect) -> Lease {
+        for _ in 0..LOCK_TRIES {
+            match self.host.lock(&effect.locks()) {
+                Ok(lease) => return lease,
+                Err(LockError::Busy { holder_pid, .. }) if holder_pid.is_some() => std::thread::sleep(LOCK_PAUSE),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("the locks of {} are never free", effect.intent.step)
     }
 
     /// Asks what became of an effect that was never carried out.

@@ -10,7 +10,7 @@ use phoenix::manifest::Spec;
 use phoenix::rehearse::{Crash, CrashKind, Ended, Stage};
 
 use super::bytes::Bytes;
-use super::fleets::{cloned, ctid, depending, mounted, spec, wanted, with_application};
+use super::fleets::{cloned, ctid, depending, mounted, on_proxmox, spec, wanted, with_application, with_snapshot};
 use super::histories::all_steps;
 use super::invariants::invariants;
 
@@ -77,6 +77,9 @@ pub(crate) fn fleet(bytes: &mut Bytes<'_>) -> Vec<Spec> {
         }
         if bytes.byte() % 2 == 1 {
             new = with_application(new);
+        }
+        if bytes.byte() % 2 == 1 {
+            new = with_snapshot(on_proxmox(new));
         }
         specs.push(new);
     }

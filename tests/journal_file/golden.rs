@@ -193,6 +193,18 @@ fn write_all() {
     assert_eq!(end, RunEnd::Failed);
     write("failed", &failed.image, failed.world.clone());
     write_waiting();
+    let specs = crate::fleets::proxmox_trio().into_iter().take(2).collect();
+    let (live, end) = History::of_specs(WorldOptions::seeded(7), specs);
+    assert_eq!(end, RunEnd::Done);
+    for (name, step) in [
+        ("template_in_doubt", "template.fetch"),
+        ("snapshot_in_doubt", "snapshot.take"),
+        ("live_hold_in_doubt", "clone.hold"),
+        ("live_clone_in_doubt", "define.clone"),
+        ("live_source_held", "clone.release"),
+    ] {
+        write_prefix(name, &live, &intent(step));
+    }
 }
 
 fn intent(name: &'static str) -> impl Fn(&Entry) -> bool {

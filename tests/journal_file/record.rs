@@ -61,11 +61,16 @@ impl History {
 
     /// The same fleet on another host, however its run ends.
     pub(crate) fn of(options: WorldOptions) -> (Self, RunEnd) {
+        Self::of_specs(options, pair())
+    }
+
+    /// Another fleet.
+    pub(crate) fn of_specs(options: WorldOptions, specs: Vec<Spec>) -> (Self, RunEnd) {
         let dir = crate::image::directory();
         let path = dir.path().join("journal.db");
         let world = made(&path, World::new(options));
         let writer = Writer::open(&path, &SCHEMA, info()).expect("a new journal");
-        Self::copied(&path, play(writer, world, &wanted(pair())))
+        Self::copied(&path, play(writer, world, &wanted(specs)))
     }
 
     /// `resume` or `down` after it, as a history of its own; `change` is done to the world before.

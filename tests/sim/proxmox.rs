@@ -61,6 +61,20 @@ fn a_killed_snapshot_leaves_a_lock_half_a_section_and_a_frozen_container() {
     assert_eq!(rig.world.damage(), []);
 }
 
+/// Not a crash: the command itself failed half-way, and another attempt is made.
+#[test]
+fn a_release_that_failed_half_way_is_put_right_and_not_waited_for() {
+    let what = phoenix::host::sim::What::Transient;
+    let mut rig =
+        rig_with(crate::rules::faulty("clone.release", phoenix::host::sim::When::Piece(2), what), vec![on_storage(C, "local-lvm")]);
+    through(&mut rig, ctid(C), &finalized());
+    let hold = live(rig.effect(ctid(C), Step::CloneHold.id(), None));
+    assert!(matches!(run(&mut rig.world, &hold).result, StepResult::Done(_)));
+    assert_eq!(class_of(&do_step(&mut rig, ctid(C), Step::CloneRelease)), &FailureClass::Transient);
+    let again = do_step(&mut rig, ctid(C), Step::CloneRelease);
+    assert!(matches!(again, StepResult::Partial { .. }), "{again:?}");
+}
+
 #[test]
 fn a_storage_takes_the_snapshots_that_it_can() {
     let seen = |rig: &Rig| rig.world.observe(&[ctid(C)]).containers[&ctid(C)].copies_live;

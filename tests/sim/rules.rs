@@ -19,7 +19,7 @@ pub(crate) fn rig_with(options: WorldOptions, specs: Vec<phoenix::manifest::Spec
     Rig::new(World::new(options), specs)
 }
 
-fn faulty(step: &'static str, when: When, what: What) -> WorldOptions {
+pub(crate) fn faulty(step: &'static str, when: When, what: What) -> WorldOptions {
     let fault = Fault { ctid: None, step: Where::Base(step), attempt: Some(1), when, what };
     WorldOptions { faults: Faults { planned: vec![fault], ..Faults::default() }, ..options() }
 }

@@ -9,7 +9,7 @@ use crate::machine::{
     Evidence, Fact, FailureClass, Note, Outcome, Quarantine, QuarantineReason, Standing, StepResult, Topic, Wait, WaitKind,
 };
 use crate::manifest::{OnInterrupt, Origin};
-use crate::plan::{Action, CopyFrom, Doubt, Effect, Intent, Mark, Reason, Seen};
+use crate::plan::{Action, CopyFrom, Doubt, Effect, Intent, Mark, Presence, Reason, Seen};
 
 use super::RebuildError;
 use super::recall::{Goes, Recollection};
@@ -42,6 +42,14 @@ impl Recollection<'_> {
     pub(super) fn is_attached(&self, seen: &Seen) -> bool {
         let mounts = seen.config.as_ref().map(|config| &config.mounts);
         self.sight.wanted.spec.mounts.iter().all(|mount| mounts.is_some_and(|mounts| mounts.contains_key(&mount.at)))
+    }
+
+    /// Whether steps after the first were taken in this very container: it is whole, bears our mark, and is up, has its shared
+    /// directories, or has run scripts.
+    pub(super) fn has_gone_on(&self, seen: &Seen) -> bool {
+        let mounted = !self.sight.wanted.spec.mounts.is_empty() && self.is_attached(seen);
+        let ours = seen.presence == Presence::Whole && self.sight.mark.is_some();
+        ours && (seen.init.is_some() || mounted || self.has_run())
     }
 
     pub(super) fn seen_in_words(&self, seen: &Seen) -> String {

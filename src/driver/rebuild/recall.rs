@@ -121,11 +121,16 @@ impl Recollection<'_> {
             Origin::Template(_) => Step::DefineCreate,
             Origin::Clone { .. } => Step::DefineClone,
         };
-        let (intent, result) = self.probe(&define)?;
-        let mut result = result;
+        let (intent, mut result) = self.probe(&define)?;
         if let StepResult::Done(Evidence::Cloned { shared_mounts, .. }) = &mut result {
             // Those that it has now were attached since.
             *shared_mounts = 0;
+        }
+        if let (Action::Clone { source, incarnation, .. }, StepResult::Absent) = (&intent.action, &result)
+            && self.has_gone_on(seen)
+        {
+            // What a clone must not bring along it has by steps of its own.
+            result = StepResult::Done(Evidence::Cloned { source: *source, incarnation: *incarnation, shared_mounts: 0 });
         }
         match &result {
             StepResult::Done(_) => {

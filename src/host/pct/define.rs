@@ -135,13 +135,6 @@ impl Act<'_, Pct> {
         Ok(Evidence::Cloned { source, incarnation, shared_mounts: u32::try_from(shared).unwrap_or(u32::MAX) })
     }
 
-    /// Whether the last step has been taken: what a clone must not bring along is then the container's own.
-    pub(super) fn is_at_its_end(&self) -> Taken<bool> {
-        let (config, spec) = (self.config()?, &self.effect.spec);
-        let autostarts = spec.autostart.enabled || spec.host_options.protection;
-        Ok(autostarts && Wanted::of(spec).change(&config).is_empty() && Wanted::at_last(spec).change(&config).is_empty())
-    }
-
     pub(super) fn mark(&self) -> Taken {
         match self.check_mark() {
             Err(result) if self.intent().reason == Reason::Asked && is_mark_missing(&result) => {

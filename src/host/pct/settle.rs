@@ -75,10 +75,6 @@ impl Act<'_, Pct> {
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
             },
             Action::Clone { source, incarnation, from: _ } => match self.at_place("vzclone", *source)? {
-                // Later steps have gone on from it.
-                AtPlace::Ours if self.is_at_its_end()? => {
-                    Ok(Evidence::Cloned { source: *source, incarnation: *incarnation, shared_mounts: 0 })
-                }
                 AtPlace::Ours => or_absent(self.cloned(*source, *incarnation)),
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),

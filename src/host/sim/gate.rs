@@ -49,8 +49,10 @@ impl World {
                 self.not_ours(effect).or_else(|| (!self.is_up_as(ctid, init)).then(init_lost)).or_else(|| self.script_refused(effect))
             }
             Action::Release => self.not_ours(effect).or_else(|| {
+                // What an attempt before left half-deleted is put right, not waited for.
+                let half = Some(self.look(effect)).filter(|result| matches!(result, StepResult::Partial { .. }));
                 let live = self.guest(ctid).is_some_and(|guest| guest.snapshots.contains_key(SNAPSHOT_FOR_CLONES));
-                live.then(|| self.locked(ctid)).flatten()
+                half.or_else(|| live.then(|| self.locked(ctid)).flatten())
             }),
             Action::Hold { by: HoldBy::Stop, .. } | Action::Stop { .. } => {
                 let up = self.slot(ctid).is_some_and(|slot| slot.up.is_some());
