@@ -109,6 +109,33 @@ fn pct_killed_at_each_place_of_a_clone_and_a_snapshot_leaves_nothing_behind() {
     }
 }
 
+/// The repair of a create that was cut off unlocks and destroys; here it is cut off itself, with Phoenix, at each place.
+#[test]
+fn a_repair_that_is_cut_off_with_phoenix_is_taken_again() {
+    let Some(ground) = Ground::on(Kind::Pct, 51) else { return };
+    let pve = ground.pve().expect("a node");
+    let mut fleet = Fleet::new(&ground);
+    for (place, (command, fault)) in (0..).zip([
+        ("unlock", "kill-after begin"),
+        ("destroy", "hang 20s"),
+        ("destroy", "hang-after volumes 20s"),
+        ("destroy", "hang-after destroyed 20s"),
+    ]) {
+        fleet = fleet.container(place, json!({}));
+        order(pve, "create", ground.ctid(place), "kill-both-after unpack");
+        order(pve, command, ground.ctid(place), fault);
+    }
+    fleet.write();
+    let manifest = ground.path("fleet.json");
+    let phoenix = ground.start(&["up", manifest.to_str().expect("plain")]);
+    until("the faults", || pve.faults_left().is_empty().then_some(()));
+    super::processes::pause(500);
+    phoenix.kill();
+    // What has no result after that is what a power cut leaves.
+    ground.crash_host(0);
+    check_up_and_down(&ground, "cut off", 4, |_| {});
+}
+
 /// Of a killed `tar` `lxc-usernsexec` says nothing, and so `pct create` ends well.
 #[test]
 fn a_create_whose_unpacking_was_killed_is_not_taken_for_whole() {

@@ -77,7 +77,7 @@ impl Act<'_, Pct> {
         if marked && is_whole(&config) && !self.is_torn() {
             return Ok(());
         }
-        if !marked && Leftover::config_in(leftover) != Some(config.digest().as_str()) {
+        if !marked && !is_found(&config, leftover) {
             let owner = format!("{}, changed since it was found half-made", self.host.layout.config(self.intent().ctid).display());
             return Err(Box::new(StepResult::Foreign { owner }));
         }
@@ -173,6 +173,21 @@ impl Act<'_, Pct> {
 }
 
 /// Whether a container that bears our mark was made to the end.
+/// Whether a configuration without our mark is the one that was found, or what an attempt before at this repair made of it:
+/// unlocked, or nothing any more but the lock of its destruction, with which its volumes are gone.
+fn is_found(config: &Config, leftover: &str) -> bool {
+    let Some(found) = Leftover::config_in(leftover) else { return false };
+    let was_locked = |lock: &&str| {
+        let mut before = config.clone();
+        before.set("lock", lock).is_ok() && before.digest() == found
+    };
+    match config.main().lock() {
+        None => config.digest() == found || ["create", "destroyed"].iter().any(was_locked),
+        Some("destroyed") => config.digest() == found || config.main().settings().count() == 1,
+        Some(_) => config.digest() == found,
+    }
+}
+
 fn is_whole(config: &Config) -> bool {
     config.main().lock().is_none() && config.main().value("rootfs").is_some()
 }
