@@ -172,7 +172,6 @@ impl Act<'_, Pct> {
     }
 }
 
-/// Whether a container that bears our mark was made to the end.
 /// Whether a configuration without our mark is the one that was found, or what an attempt before at this repair made of it:
 /// unlocked, or nothing any more but the lock of its destruction, with which its volumes are gone.
 fn is_found(config: &Config, leftover: &str) -> bool {
@@ -188,6 +187,7 @@ fn is_found(config: &Config, leftover: &str) -> bool {
     }
 }
 
+/// Whether a container that bears our mark was made to the end.
 fn is_whole(config: &Config) -> bool {
     config.main().lock().is_none() && config.main().value("rootfs").is_some()
 }
