@@ -55,14 +55,15 @@ pub(crate) fn invariant_script_starts_are_explained(stage: &Stage) {
 /// From the intent of `clone.hold` to the outcome of `clone.release` nothing else is done to a source, but to destroy it.
 #[track_caller]
 pub(crate) fn invariant_a_held_source_takes_no_other_step(stage: &Stage) {
-    let mut held: BTreeSet<String> = BTreeSet::new();
+    // Of one physical container: a number that was given up is another's.
+    let mut held: BTreeSet<(String, String)> = BTreeSet::new();
     for entry in entries(stage).iter().filter(|entry| entry.stream.machine == "container") {
-        let stream = &entry.stream.stream;
+        let stream = &(entry.stream.stream.clone(), entry.life.clone());
         match &entry.body {
             Body::Intent { step, .. } if step == "clone.hold" => drop(held.insert(stream.clone())),
             Body::Intent { step, .. } if held.contains(stream) => {
                 let allowed = step.starts_with("clone.") || step.starts_with("down.");
-                assert!(allowed, "{step} of {stream} while it is held: {:#?}", history(stage));
+                assert!(allowed, "{step} of {} while it is held: {:#?}", stream.0, history(stage));
             }
             Body::Outcome { step, result, .. } if step == "clone.release" && result == "done" => drop(held.remove(stream)),
             Body::Declare | Body::Intent { .. } | Body::Outcome { .. } | Body::Note { .. } => {}

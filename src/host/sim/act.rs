@@ -109,7 +109,9 @@ impl World {
         let written_now = matches!(act, Act::Claim | Act::Fill | Act::Complete | Act::LockSource | Act::WriteMark | Act::ClearLeftover);
         let Some(guest) = self.guest(effect.intent.ctid) else { return };
         let owned = guest.mark.as_ref().is_some_and(|mark| effect.mark.owns(mark)) || guest.made != Made::Whole;
-        if !harmless && !written_now && !owned {
+        // A template is the host's: whoever has the number, nothing of theirs is touched.
+        let elsewhere = effect.intent.action == Action::FetchTemplate;
+        if !harmless && !written_now && !elsewhere && !owned {
             self.note_damage(Damage::Trespass { ctid: effect.intent.ctid, step: effect.intent.step.clone() });
         }
     }
