@@ -161,6 +161,21 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
+    /// Another program has a transaction open in the journal, and did not end it in time. Nothing was written.
+    #[error(
+        "cannot {doing} at {path}: another program is writing in it, or was stopped while it did; \
+         `fuser {path}` says which, then try again",
+        path = path.display()
+    )]
+    InUse {
+        /// The journal.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: rusqlite::Error,
+    },
     /// SQLite failed.
     #[error("SQLite failed to {doing} at {path}; see the cause, and try again once the disk is well", path = path.display())]
     Sqlite {
@@ -202,6 +217,9 @@ impl JournalError {
         }
         if code == Some(ErrorCode::NotADatabase) {
             return Self::NotAJournal { path, why: "it is no SQLite database".to_owned() };
+        }
+        if code == Some(ErrorCode::DatabaseBusy) {
+            return Self::InUse { path, doing, source };
         }
         Self::Sqlite { path, doing, source }
     }

@@ -248,6 +248,34 @@ fn a_set_that_was_killed_is_absent_or_done() {
     check(&world, &spec, Step::AutostartSet, || Action::SetAutostart, "set 900765 kill-after locked", Row::Absent);
     spec.autostart.enabled = false;
     check(&world, &spec, Step::AutostartSet, || Action::SetAutostart, "set 900765 kill-after write", Row::Done);
+    // What is pending for a container that runs is not what the node reads when it boots.
+    world.started(&spec);
+    spec.autostart.enabled = true;
+    check(&world, &spec, Step::AutostartSet, || Action::SetAutostart, "set 900765 kill-after pending", Row::Absent);
+    assert!(world.config(spec.ctid).contains("\nonboot: 1\n") && !world.config(spec.ctid).contains("[pve:pending]"));
+}
+
+#[test]
+fn what_a_killed_pct_was_writing_goes_and_what_another_is_writing_stays() {
+    let Some(world) = World::new() else { return };
+    let (mut spec, stranger) = (world.spec(ctid(900_766)), 900_767);
+    world.created(&spec);
+    let directory = world.node.root().join("etc/pve/lxc");
+    let ended = std::process::Command::new("true").spawn().and_then(|mut child| child.wait().map(|_| child.id())).expect("a process");
+    let draft = |id: u32, pid: u32| directory.join(format!("{id}.conf.tmp.{pid}"));
+    let (left, living, of_another) = (draft(900_766, ended), draft(900_766, std::process::id()), draft(stranger, ended));
+    for path in [&left, &living, &of_another] {
+        std::fs::write(path, "memory: 1\n").expect("written");
+    }
+    spec.resources.memory_mb = 256;
+    world.done(&spec, Step::ConfigureSet, Action::Configure);
+    assert_eq!([&left, &living, &of_another].map(|path| path.exists()), [false, true, true]);
+    // Of a container that is gone, by the mark in the file itself.
+    std::fs::write(&left, world.config(spec.ctid)).expect("written");
+    std::fs::remove_file(&living).expect("removed");
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+    assert!(!left.exists());
+    std::fs::remove_file(of_another).expect("removed");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use phoenix_test_pct::Installed;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::processes::{self, kill, now, pause};
+use super::processes::{self, Process, kill, now, pause};
 use super::{proxmox, template};
 
 /// Longer than anything here takes on a machine that is busy with other things.
@@ -122,6 +122,7 @@ impl Ground {
         if kind == Kind::Lxc {
             fs::copy(template::busybox(), ground.template()).expect("the template");
         }
+        ground.end_leftovers();
         ground.boot("c0ffee00-0000-4000-8000-000000000001");
         Some(ground)
     }
@@ -332,6 +333,25 @@ impl Ground {
         (0..5).flat_map(|place| cgroups(self.kind(), &self.ctid(place).to_string())).collect()
     }
 
+    /// Kills every process of the ground, frozen ones too; those that will not end.
+    #[must_use]
+    pub(crate) fn end(&self) -> Vec<processes::Process> {
+        processes::end_belonging(&self.directories(), || self.control_groups().iter().for_each(|group| thaw(group)))
+    }
+
+    /// Ends what a run of this test left that was killed: containers without a monitor, frozen ones among them.
+    fn end_leftovers(&self) {
+        let groups = self.control_groups();
+        let monitors = groups.iter().flat_map(|group| members(group)).filter_map(Process::of).find(Process::is_monitor);
+        assert_eq!(monitors, None, "another run of this test is at work");
+        for group in groups.iter().rev() {
+            tell(&format!("left by an earlier run: {}", group.display()));
+            thaw(group);
+            members(group).into_iter().for_each(|pid| kill(pid, Signal::KILL));
+            remove_cgroup(group);
+        }
+    }
+
     /// Removes control groups that the monitor of a killed container left behind; a crash of the host leaves none.
     pub(crate) fn remove_control_groups(&self) {
         self.control_groups().iter().for_each(|group| remove_cgroup(group));
@@ -347,7 +367,7 @@ impl Drop for Ground {
         if std::thread::panicking() && std::env::var_os("PHOENIX_TEST_KEEP").is_some() {
             self.directory.disable_cleanup(true);
         }
-        let left = processes::end_belonging(&self.directories());
+        let left = self.end();
         self.remove_control_groups();
         for mount in self.mounts.drain(..) {
             let _ = host_command(Path::new("umount")).arg("-l").arg(mount).status();
@@ -465,6 +485,24 @@ fn cgroups(kind: Kind, ctid: &str) -> Vec<PathBuf> {
     let groups = hierarchies.flat_map(|hierarchy| fs::read_dir(hierarchy).into_iter().flatten().flatten());
     let is_its = |name: &str| ["lxc.payload", "lxc.monitor", "lxc.pivot"].iter().any(|kind| name.starts_with(&format!("{kind}.{ctid}")));
     groups.filter(|entry| is_its(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
+}
+
+/// The processes in a control group and below.
+fn members(group: &Path) -> Vec<u32> {
+    let own = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let below = fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    own.lines().filter_map(|line| line.parse().ok()).chain(below.flat_map(|entry| members(&entry.path()))).collect()
+}
+
+/// Lets what is frozen in a control group and below go on.
+fn thaw(group: &Path) {
+    for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        if group.join(file).exists() {
+            // Gone, if its last process has just ended.
+            let _ = fs::write(group.join(file), word);
+        }
+    }
+    fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()).for_each(|entry| thaw(&entry.path()));
 }
 
 fn remove_cgroup(path: &Path) {

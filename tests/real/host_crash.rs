@@ -8,7 +8,7 @@ use std::fs;
 use super::fingerprint::{Fingerprint, check_same};
 use super::fleet::{FIVE_SCRIPTS, paced_five};
 use super::ground::{Ground, Kind, tell};
-use super::processes::{end_belonging, now, pause, until};
+use super::processes::{now, pause, until};
 
 const PLACES: [u32; 5] = [0, 1, 2, 3, 4];
 /// Steps in which the host goes down, one after the other: container and step.
@@ -18,7 +18,7 @@ const CRASHES: [(u32, &str); 5] =
 impl Ground {
     /// The host goes down and comes up again, in a boot of this number.
     pub(crate) fn crash_host(&self, boot: usize) {
-        assert_eq!(end_belonging(&self.directories()), []);
+        assert_eq!(self.end(), []);
         if let Some(pve) = self.pve() {
             assert_eq!(pve.end(), Vec::<String>::new());
         }

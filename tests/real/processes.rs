@@ -94,14 +94,14 @@ pub(crate) fn belonging(directories: &[PathBuf]) -> Vec<Process> {
 }
 
 /// Kills all that belong to these directories until none is left; those that will not end. Phoenix and its shims first: a power
-/// cut leaves nobody to write down how the others ended, or to start new ones.
+/// cut leaves nobody to write down how the others ended, or to start new ones. What is frozen ends only when it is thawed.
 #[must_use]
-pub(crate) fn end_belonging(directories: &[PathBuf]) -> Vec<Process> {
-    let writers = end(directories, Process::is_phoenix);
-    if writers.is_empty() { end(directories, |_| true) } else { writers }
+pub(crate) fn end_belonging(directories: &[PathBuf], thaw: impl Fn()) -> Vec<Process> {
+    let writers = end(directories, Process::is_phoenix, || ());
+    if writers.is_empty() { end(directories, |_| true, thaw) } else { writers }
 }
 
-fn end(directories: &[PathBuf], which: impl Fn(&Process) -> bool) -> Vec<Process> {
+fn end(directories: &[PathBuf], which: impl Fn(&Process) -> bool, thaw: impl Fn()) -> Vec<Process> {
     let from = now();
     loop {
         let mut left = belonging(directories);
@@ -110,6 +110,7 @@ fn end(directories: &[PathBuf], which: impl Fn(&Process) -> bool) -> Vec<Process
             return left;
         }
         left.iter().for_each(Process::kill);
+        thaw();
         pause(2);
     }
 }

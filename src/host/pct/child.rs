@@ -55,6 +55,7 @@ const LASTING: [&str; 9] = [
 impl Act<'_, Pct> {
     /// Runs `pct` with lock and token.
     pub(super) fn pct(&self, words: Vec<String>) -> Taken<Said> {
+        self.remove_drafts()?;
         self.call("pct", words, Kept::LockAndToken)
     }
 

@@ -54,7 +54,7 @@ impl Act<'_, Pct> {
     pub(super) fn set_autostart(&self) -> Taken {
         self.check_mark()?;
         let wanted = Wanted::at_last(&self.effect.spec);
-        let change = wanted.change(&self.config()?);
+        let change = wanted.change_now(&self.config()?);
         if !change.is_empty() {
             self.set(&change)?;
         }
@@ -63,7 +63,7 @@ impl Act<'_, Pct> {
 
     /// `AutostartSet`, if the file says what is wanted.
     pub(super) fn autostart_set(&self) -> Taken {
-        let change = Wanted::at_last(&self.effect.spec).change(&self.config()?);
+        let change = Wanted::at_last(&self.effect.spec).change_now(&self.config()?);
         if !change.is_empty() {
             return Err(drift("the container is started at boot as the spec says", change.named()));
         }

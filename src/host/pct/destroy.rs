@@ -42,6 +42,7 @@ impl Act<'_, Pct> {
         if !left.is_empty() {
             return Err(partial(&left));
         }
+        self.remove_drafts()?;
         if let Some(rules) = self.firewall_rules() {
             std::fs::remove_file(&rules).map_err(at("remove", &rules))?;
         }

@@ -15,8 +15,8 @@ use crate::host::local::act::{Act, Taken, at, failed, io_failed};
 use crate::host::local::durable;
 use crate::machine::FailureClass;
 
-use super::Pct;
 use super::config::{CONFIG_BYTES_MAX, Config, EditError};
+use super::{Pct, mark};
 
 /// How long Proxmox itself waits for a lock of a configuration.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -78,6 +78,28 @@ fn pause(time: Duration) -> io::Result<()> {
     match rustix::event::poll(&mut [], Some(&nanos)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+impl Act<'_, Pct> {
+    /// Removes what a killed `pct` left beside the configuration, which it writes as `CTID.conf.tmp.PID` and renames: if its
+    /// writer has ended, and the container or the file itself bears our mark. Anything else is left alone.
+    pub(super) fn remove_drafts(&self) -> Taken<()> {
+        let path = self.host.layout.config(self.intent().ctid);
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let begin = format!("{name}.tmp.");
+        let writer = |name: &std::ffi::OsStr| name.to_str()?.strip_prefix(&begin)?.parse::<u32>().ok();
+        let drafts = entries.filter_map(|entry| Some((writer(&entry.file_name())?, entry.path())));
+        for (pid, draft) in drafts.filter(|(pid, _)| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let text = durable::read(&draft, CONFIG_BYTES_MAX).ok().flatten().unwrap_or_default();
+            let is_ours = self.judge_found(mark::of_config(&text).as_ref()).is_ok() || self.check_mark().is_ok();
+            if is_ours {
+                tracing::info!(file = %draft.display(), pid, "removed what a killed pct was writing");
+                std::fs::remove_file(&draft).map_err(at("remove", &draft))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -94,7 +94,15 @@ impl Wanted {
 
     /// What has to change in a configuration, as it will be once what is pending has taken effect.
     pub(super) fn change(&self, config: &Config) -> Change {
-        let found = effective(config);
+        self.change_of(&effective(config))
+    }
+
+    /// The same of what is in force already. Proxmox reads the main section when the node boots, and nothing that is pending.
+    pub(super) fn change_now(&self, config: &Config) -> Change {
+        self.change_of(&config.main().settings().map(owned).collect())
+    }
+
+    fn change_of(&self, found: &BTreeMap<String, String>) -> Change {
         let mut change = Change::default();
         for (key, wanted) in &self.settings {
             let is = found.get(key).map(String::as_str);
@@ -135,15 +143,18 @@ impl Change {
 
 /// What is in force once everything pending has taken effect.
 pub(super) fn effective(config: &Config) -> BTreeMap<String, String> {
-    let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-    let mut found: BTreeMap<String, String> = config.main().settings().map(text).collect();
+    let mut found: BTreeMap<String, String> = config.main().settings().map(owned).collect();
     if let Some(pending) = config.pending() {
         pending.deleted().for_each(|key| {
             found.remove(key);
         });
-        found.extend(pending.settings().filter(|(key, _)| *key != "delete").map(text));
+        found.extend(pending.settings().filter(|(key, _)| *key != "delete").map(owned));
     }
     found
+}
+
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
 }
 
 /// The keys that wait for the next start.

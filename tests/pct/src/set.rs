@@ -63,6 +63,7 @@ fn set(call: &Call) -> Outcome<u8> {
     call.piece("locked")?;
     write_down(&mut conf, &delete, &revert, &settings);
     conf.write(root, id)?;
+    call.piece("pending")?;
     if lxc::is_running(root, id) {
         let changed: BTreeSet<&str> = settings.keys().copied().chain(delete.iter().map(String::as_str)).collect();
         let errors = take_effect(call, &mut conf, &changed)?;
