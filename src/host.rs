@@ -82,7 +82,7 @@ pub trait Watch: Sync {
     fn waiting(&self, wait: Wait);
 }
 
-/// What a journal belongs to: one kind of host, one node, one container directory on one device.
+/// What a journal belongs to: one kind of host, one node, one container directory on one file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Territory {
     /// The backend.
@@ -91,7 +91,7 @@ pub struct Territory {
     pub node: String,
     /// The container directory.
     pub directory: std::path::PathBuf,
-    /// The device number of the file system it is on.
+    /// Which file system it is on; 0 if that has no number that survives a boot.
     pub device: u64,
 }
 

@@ -16,8 +16,9 @@ pub fn set_aside(path: &Path, suffix: &str, info: &WriterInfo) -> Result<Vec<Pat
     let _lock = Lock::take(&place, info)?;
     let aside = place.beside(&format!(".{suffix}"));
     let mut moved = Vec::new();
-    // The log first: a main file without its log can be told from a whole one by nobody.
-    for ending in ["-wal", "-shm", ""] {
+    // The log last: nobody could tell a main file without its log from a whole one. What is left if this is cut off is a log
+    // without a journal, which no journal is made beside.
+    for ending in ["", "-shm", "-wal"] {
         let (from, to) = (place.beside(ending), with_ending(&aside, ending));
         if look(&from)?.is_some() {
             rename_new(&from, &to)?;

@@ -178,7 +178,7 @@ impl Desk<'_> {
     fn facts(&self, ask: &Ask, mark: &Mark, seen: Option<&Seen>, now: &Moment) -> Result<Vec<Fact>, DecideError> {
         let ctid = self.life.ctid();
         if let Some((_, _, intent)) = self.life.open()
-            && !matches!(ask, Ask::Recreate)
+            && !(matches!(ask, Ask::Recreate) && self.life.state() > State::Declared)
         {
             return Err(DecideError::InDoubt { ctid, step: intent.step.clone() });
         }

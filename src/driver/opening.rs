@@ -114,8 +114,8 @@ fn continue_life(
     }
     let mut facts = Vec::new();
     let standing = match &life.standing {
-        Standing::Failed { .. } => Standing::Active,
-        other @ (Standing::Active | Standing::Waiting(_) | Standing::Quarantined(_)) => other.clone(),
+        Standing::Failed { .. } | Standing::Waiting(_) => Standing::Active,
+        other @ (Standing::Active | Standing::Quarantined(_)) => other.clone(),
     };
     let template_changed = life.template != wanted.template && !life.may_exist();
     if !same || template_changed || life.fleet != *fleet {

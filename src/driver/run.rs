@@ -14,7 +14,7 @@ use crate::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Stand};
 use crate::host::{Host, HostError, Territory};
 use crate::ids::HostKind;
 use crate::ids::{Ctid, FleetName, Incarnation, Now, RunId};
-use crate::journal::{Account, SCHEMA, with_texts};
+use crate::journal::{Account, RunRecord, SCHEMA, with_texts};
 use crate::machine::{Fact, Life, Line, RunClosed, RunCommand, RunEnd};
 use crate::plan::Observation;
 
@@ -251,7 +251,8 @@ fn idle(
     };
     let selection = select(&account, id, &now)?;
     let settled_in = !account.runs.is_empty();
-    let unfinished = selection.containers.keys().any(|&ctid| account.newest_run(ctid).is_none_or(|run| run.end.is_none()));
+    let unfinished =
+        selection.containers.keys().any(|&ctid| account.newest_run(ctid).is_none_or(|run| is_outstanding(run, selection.goal)));
     if !selection.facts.is_empty() || (unfinished && !selection.containers.is_empty()) || !settled_in {
         return Ok(None);
     }
@@ -268,6 +269,17 @@ fn idle(
         }
         Some(_) | None => Ok(None),
     }
+}
+
+/// Whether a container whose newest run this is needs another one on record, even if nothing is to be done: a run that did not
+/// come to its end; or one that led elsewhere and could still be gone on with, so that a later `resume` follows the last word.
+fn is_outstanding(run: &RunRecord, goal: Goal) -> bool {
+    let elsewhere = match run.opened.command {
+        RunCommand::Up | RunCommand::Resume | RunCommand::Rebuild => goal != Goal::Up,
+        RunCommand::Down => goal != Goal::Down,
+        RunCommand::Retry => false,
+    };
+    run.end.is_none() || (elsewhere && run.end != Some(RunEnd::Done))
 }
 
 /// Opens the journal for writing: makes it where there is none, brings it to this version where it is older; `upgraded` is told

@@ -273,9 +273,9 @@ impl Engine {
         if !life.may_exist() {
             return Next::Over;
         }
-        // First of all: once the container is forgotten, nobody knows of what is left of it. And what a snapshot left in part
-        // locks it.
-        for step in [Step::DownDestroy, Step::CloneHold, Step::CloneRelease, Step::SnapshotTake] {
+        // First of all: once the container is forgotten, nobody knows of what is left of it; what bears no mark yet only the
+        // repair knows for ours; and what a snapshot left in part locks it.
+        for step in [Step::DownDestroy, Step::DefineCreate, Step::DefineClone, Step::CloneHold, Step::CloneRelease, Step::SnapshotTake] {
             if let Some(leftover) = life.record(&step).leftover {
                 return Next::Take(step.repair(), Action::Repair { leftover }, Reason::Interrupted);
             }

@@ -41,7 +41,7 @@ use super::local::act::{Act, Taken, drift, failed, io_failed};
 use super::local::life::Up;
 use super::local::vet::{self, SubordinateIds};
 use super::local::{self, Backend, Local, PROGRAM_DIRECTORIES, Places, cgroup, durable, find_program, io_error, machine_id, unusable};
-use super::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
+use super::{Host, HostError, Lease, LockError, Objection, Territory, Watch, ownership};
 
 /// Where things are. [`LxcOptions::new`] fills in what a host has by default.
 #[derive(Clone, Debug)]
@@ -151,7 +151,10 @@ impl Host for Lxc {
 
     fn territory(&self) -> Result<Territory, HostError> {
         let node = machine_id()?;
-        let device = self.directory()?.dev();
+        self.directory()?;
+        let path = self.layout.path();
+        let device = std::fs::File::open(path).and_then(ownership::file_system_id);
+        let device = device.map_err(|source| io_error(&format!("look at {}", path.display()), source))?;
         Ok(Territory { kind: HostKind::Lxc, node, directory: self.layout.path().to_owned(), device })
     }
 

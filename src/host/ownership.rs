@@ -20,7 +20,7 @@ use crate::machine::Prepared;
 use crate::manifest::{Ownership, SYSTEM_DIRECTORIES, Volume};
 use crate::plan::Source;
 
-pub(crate) use reach::Reached;
+pub(crate) use reach::{Reached, file_system_id};
 
 /// Where shared directories may lie, and where notes about them are kept.
 #[derive(Clone, Debug)]
@@ -230,7 +230,8 @@ fn keeps_others_out(volume: &Volume, reached: &Reached, container_root: HostOwne
     let Some(mount) = volume.nosuid_mount.as_deref().filter(|mount| volume.source.starts_with(mount)) else { return Ok(false) };
     let point = Reached::open(mount)?;
     let nosuid = |file: &File| rustix::fs::fstatvfs(file).is_ok_and(|vfs| vfs.f_flag.contains(StatVfsMountFlags::NOSUID));
-    Ok(point.device == reached.device && nosuid(&point.directory) && nosuid(&reached.directory))
+    let device = |file: &File| file.metadata().map(|meta| meta.dev()).ok();
+    Ok(device(&point.directory) == device(&reached.directory) && nosuid(&point.directory) && nosuid(&reached.directory))
 }
 
 fn change(directory: &File, owner: HostOwner, mode: u32) -> io::Result<()> {

@@ -36,7 +36,6 @@ mod volume;
 mod wanted;
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +52,7 @@ use super::local::act::{Act, Taken, drift};
 use super::local::life::Up;
 use super::local::template::Digests;
 use super::local::{self, Backend, Local, PROGRAM_DIRECTORIES, Places, io_error, machine_id, unusable};
-use super::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
+use super::{Host, HostError, Lease, LockError, Objection, Territory, Watch, ownership};
 use layout::Layout;
 
 /// Where things are. [`PctOptions::new`] fills in what a node has.
@@ -149,9 +148,10 @@ impl Host for Pct {
 
     fn territory(&self) -> Result<Territory, HostError> {
         let directory = self.layout.configs();
-        let meta = std::fs::metadata(&directory).map_err(|source| io_error(&format!("look at {}", directory.display()), source))?;
+        let device = std::fs::File::open(&directory).and_then(ownership::file_system_id);
+        let device = device.map_err(|source| io_error(&format!("look at {}", directory.display()), source))?;
         let node = format!("{} {}", self.node, machine_id()?);
-        Ok(Territory { kind: HostKind::Pct, node, directory, device: meta.dev() })
+        Ok(Territory { kind: HostKind::Pct, node, directory, device })
     }
 
     fn settle_in(&self, _journal: &JournalId) -> Result<(), HostError> {

@@ -268,6 +268,7 @@ impl Life {
             (Evidence::Held { by: HoldBy::Stop }, _) => State::Volumed,
             (Evidence::Held { by: HoldBy::Snapshot } | Evidence::Released, _) => self.state(),
             (Evidence::Destroyed, _) => State::Declared,
+            (Evidence::Stopped, _) if step.step == Step::DownStop => self.state().min(State::Volumed),
             (_, Some(next)) => {
                 let mut missing = steps_into(next, &self.spec, self.repertoire).into_iter().filter(|wanted| !self.record(wanted).done);
                 if missing.next().as_ref() == Some(&step.step) && missing.next().is_none() { next } else { self.state() }
@@ -337,7 +338,12 @@ impl Life {
                     record.past = Past::CutOff;
                 } else {
                     record.done = true;
+                    // Whatever it took this time: the next time, after a restart of the host say, begins with a whole budget.
+                    (record.failures, record.waits, record.cut_off) = (0, 0, 0);
                     self.hold_true(evidence);
+                    if step == Step::DownStop {
+                        self.lose_live();
+                    }
                 }
             }
             StepResult::Failed(_) if outcome.result.lost_init_in_crash(&outcome.step, outcome.recovered) => {
@@ -368,7 +374,10 @@ impl Life {
     /// What a success means for the container as a whole.
     fn hold_true(&mut self, evidence: &Evidence) {
         match evidence {
-            Evidence::Started { init, .. } => self.init = Some(init.clone()),
+            Evidence::Started { init, .. } => {
+                self.init = Some(init.clone());
+                self.steps.entry(Step::DownStop).or_default().done = false;
+            }
             Evidence::Stopped => self.init = None,
             Evidence::Held { by: HoldBy::Stop } => self.lose_live(),
             Evidence::Released => {

@@ -246,7 +246,7 @@ pub struct Source {
     pub volume: crate::ids::VolumeName,
     /// Where it is.
     pub path: std::path::PathBuf,
-    /// Its device number.
+    /// Which file system it is on; 0 if that has no number that survives a boot.
     pub device: u64,
     /// Its inode number.
     pub inode: u64,

@@ -100,7 +100,7 @@ pub enum LockName {
     },
     /// A shared directory: `vol/<device>-<inode>`. Taken after the containers' locks.
     Volume {
-        /// The device number of its file system.
+        /// Which file system it is on.
         device: u64,
         /// Its inode number.
         inode: u64,

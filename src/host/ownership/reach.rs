@@ -20,6 +20,7 @@ use super::{HostOwner, OwnershipError, io_error};
 pub(crate) struct Reached {
     pub(crate) path: PathBuf,
     pub(crate) directory: File,
+    /// Which file system it is on ([`file_system_id`]).
     pub(crate) device: u64,
     pub(crate) inode: u64,
     /// The directories above, from the root down.
@@ -52,6 +53,12 @@ impl Above {
     }
 }
 
+/// The number of a file system that stays the same over boots where it has one, as ext4, btrfs and ZFS do (`f_fsid` of
+/// `statfs(2)`); 0 where it has none. Numbers of devices are given in the order in which things are found or mounted.
+pub(crate) fn file_system_id(directory: impl std::os::fd::AsFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstatvfs(directory)?.f_fsid)
+}
+
 /// The mode of a directory between being made and being given away: sticky, which `mkdir` sets in the same step.
 const JUST_MADE: u32 = 0o1700;
 /// A bit that a directory may inherit from the one above.
@@ -78,7 +85,8 @@ impl Reached {
             }
         }
         let meta = directory.metadata().map_err(io_error("look at", &at))?;
-        Ok(Self { path: at, device: meta.dev(), inode: meta.ino(), directory, above })
+        let device = file_system_id(&directory).map_err(io_error("look at", &at))?;
+        Ok(Self { path: at, device, inode: meta.ino(), directory, above })
     }
 
     /// Whether a directory above lets nobody pass but root and the container's own root.

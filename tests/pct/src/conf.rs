@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -206,11 +206,23 @@ pub(crate) fn missing(root: &Root, id: Vmid) -> Died {
 
 /// Writes a file beside its place and renames it, as the cluster's file system does.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    fs::rename(draft(path, text)?, path)
+}
+
+/// The same for one that must not be there yet. Whole or not at all, as with the cluster's lock on the list of guests.
+pub(crate) fn make(path: &Path, text: &str) -> io::Result<()> {
+    let partial = draft(path, text)?;
+    let made = fs::hard_link(&partial, path);
+    fs::remove_file(&partial)?;
+    made
+}
+
+fn draft(path: &Path, text: &str) -> io::Result<PathBuf> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".tmp.{}", std::process::id()));
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&partial)?;
     io::Write::write_all(&mut file, text.as_bytes())?;
-    fs::rename(&partial, path)
+    Ok(PathBuf::from(partial))
 }
 
 /// `lxc.KEY: VALUE` or `lxc.KEY = VALUE`.

@@ -5,8 +5,8 @@
 //! the lock), `unmount`, `end`.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -17,7 +17,7 @@ use crate::died::{Died, Outcome, die, out};
 use crate::mounting::{MountPoint, mount_all, unmount_all};
 use crate::root::{Root, Vmid};
 use crate::storage::{Storage, Volume};
-use crate::{guest_files, life, lock, lxc, pending, schema, task, vmlist};
+use crate::{conf, guest_files, life, lock, lxc, pending, schema, task, vmlist};
 
 pub(crate) const CREATE: Command = Command {
     name: "create",
@@ -57,8 +57,7 @@ pub(crate) fn must_be_free(root: &Root, id: Vmid, code: u8) -> Outcome {
 pub(crate) fn reserve(root: &Root, id: Vmid, code: u8) -> Outcome {
     must_be_free(root, id, code)?;
     let path = root.conf(id);
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path);
-    match file.and_then(|mut file| file.write_all(b"lock: create\n")) {
+    match conf::make(&path, "lock: create\n") {
         Ok(()) => vmlist::update(root),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => must_be_free(root, id, code),
         Err(error) => Err(Died::io("write", &path, &error)),
