@@ -118,9 +118,27 @@ fn a_down_that_failed_is_not_resumed_once_an_up_has_followed() {
     stage.run(&["up", "fleet.json", "-j1"]).well();
     stage.env("PHOENIX_SIM_FAULTS", "102 down.destroy permanent").run(&["down", "102", "--yes"]).ended(1);
     stage.run(&["up", "fleet.json"]).well();
+    assert_eq!(stage.running(), [101, 102], "what was stopped is started again");
     let before = stage.run(&["journal", "export"]).out;
     stage.run(&["resume"]).well();
     assert_eq!(stage.run(&["journal", "export"]).out, before, "nothing is left to do");
+}
+
+#[test]
+fn the_last_word_holds_even_if_nothing_was_to_be_done_for_it() {
+    let stage = Stage::with_fleet();
+    // An `up` that did not come to 102, then a `down` of what was never made.
+    stage.interrupted_once().ended(130);
+    stage.run(&["down", "102", "--yes"]).well();
+    stage.run(&["resume"]).well();
+    assert_eq!(stage.running(), [101]);
+    // A `down` that stopped nothing, then an `up` of what is there.
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    let unwilling = stage.env("PHOENIX_SIM_FAULTS", "102 down.stop transient");
+    unwilling.interrupted_at("down.stop", &["down", "--all", "--yes"]).ended(130);
+    stage.run(&["up", "fleet.json"]).well();
+    stage.run(&["resume"]).well();
+    assert_eq!(stage.running(), [101, 102]);
 }
 
 #[test]

@@ -139,6 +139,7 @@ fn line(event: &Event, states: &mut BTreeMap<u32, String>, look: Look) -> Option
         ("waiting" | "settling", _, _) => (Tone::Busy, text.clone()),
         _ if quarantined.is_some() || waiting_for.is_some() => (Tone::Bad, text.clone()),
         (_, _, Some(state)) if back && state == "declared" => (Tone::Plain, "down".to_owned()),
+        (_, _, Some(_)) if back && text.starts_with("down.stop") => (Tone::Plain, "stopped".to_owned()),
         (_, _, Some(state)) if back => (Tone::Busy, format!("{state} again: {text}")),
         ("outcome", Some("done"), Some(state)) => (if state == "done" { Tone::Good } else { Tone::Plain }, state.clone()),
         ("outcome", Some("done"), None) => return None,

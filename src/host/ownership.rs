@@ -206,7 +206,7 @@ pub(crate) fn verify_for(volume: &Volume, source: &Source, idmap: &IdMap, ground
 pub(crate) fn verify(source: &Source, grounds: &Grounds) -> Result<Reached, OwnershipError> {
     refuse_protected(&source.path, grounds)?;
     let reached = Reached::open(&source.path)?;
-    if (reached.device, reached.inode) != (source.device, source.inode) {
+    if (reached.file_system, reached.inode) != (source.device, source.inode) {
         return Err(OwnershipError::Another { path: source.path.clone() });
     }
     let meta = reached.directory.metadata().map_err(io_error("look at", &source.path))?;
@@ -230,8 +230,7 @@ fn keeps_others_out(volume: &Volume, reached: &Reached, container_root: HostOwne
     let Some(mount) = volume.nosuid_mount.as_deref().filter(|mount| volume.source.starts_with(mount)) else { return Ok(false) };
     let point = Reached::open(mount)?;
     let nosuid = |file: &File| rustix::fs::fstatvfs(file).is_ok_and(|vfs| vfs.f_flag.contains(StatVfsMountFlags::NOSUID));
-    let device = |file: &File| file.metadata().map(|meta| meta.dev()).ok();
-    Ok(device(&point.directory) == device(&reached.directory) && nosuid(&point.directory) && nosuid(&reached.directory))
+    Ok(point.device == reached.device && nosuid(&point.directory) && nosuid(&reached.directory))
 }
 
 fn change(directory: &File, owner: HostOwner, mode: u32) -> io::Result<()> {

@@ -93,15 +93,12 @@ impl Stage {
 
     /// A slow `up` that gets one signal.
     pub(crate) fn interrupted_once(&self) -> Ended {
-        let mut child = self.slow("1000");
-        self.until(&mut child, "define.create");
-        send(&child, rustix::process::Signal::INT);
-        ended(&["up"], &child.wait_with_output().expect("it ends"))
+        self.interrupted_at("define.create", &["up", "fleet.json"])
     }
 
     /// A slow `up` that gets two signals.
     pub(crate) fn interrupted(&self) -> Ended {
-        let mut child = self.slow("20000");
+        let mut child = self.slow("20000", &["up", "fleet.json"]);
         self.until(&mut child, "define.create");
         for _ in 0..2 {
             send(&child, rustix::process::Signal::INT);
@@ -113,7 +110,7 @@ impl Stage {
 
     /// Does something while an `up` holds the journal.
     pub(crate) fn while_up_is_running(&self, what: impl FnOnce(&Self) -> Ended) -> Ended {
-        let mut child = self.slow("20000");
+        let mut child = self.slow("20000", &["up", "fleet.json"]);
         self.until(&mut child, "define.create");
         let done = what(self);
         send(&child, rustix::process::Signal::KILL);
@@ -127,18 +124,37 @@ impl Stage {
         sim.change(phoenix::host::sim::World::crash_host).expect("a world that can be saved");
     }
 
+    /// The containers that are up on the simulated host.
+    pub(crate) fn running(&self) -> Vec<u32> {
+        let sim = Sim::open(&self.path().join("journal/journal.db.sim"), WorldOptions::seeded(1), Flow::Still).expect("a world");
+        let mut found = Vec::new();
+        let look = |world: &mut phoenix::host::sim::World| {
+            found = [101, 102].into_iter().filter(|&ctid| world.running_idmap(phoenix::ids::Ctid::new(ctid).expect("a number")).is_some()).collect();
+        };
+        sim.change(look).expect("a world that can be looked at");
+        found
+    }
+
     /// A slow `up`, killed with a step in flight.
     pub(crate) fn killed_in_the_middle(&self) {
-        let mut child = self.slow("20000");
+        let mut child = self.slow("20000", &["up", "fleet.json"]);
         self.until(&mut child, "define.create");
         send(&child, rustix::process::Signal::KILL);
         child.wait().expect("it ends");
     }
 
-    /// An `up` of which a second of the simulated host takes this many milliseconds.
-    fn slow(&self, pace: &str) -> Child {
+    /// Phoenix, that gets a signal while it is at this step.
+    pub(crate) fn interrupted_at(&self, step: &str, arguments: &[&str]) -> Ended {
+        let mut child = self.slow("1000", arguments);
+        self.until(&mut child, step);
+        send(&child, rustix::process::Signal::INT);
+        ended(arguments, &child.wait_with_output().expect("it ends"))
+    }
+
+    /// Phoenix, for which a second of the simulated host takes this many milliseconds.
+    fn slow(&self, pace: &str, arguments: &[&str]) -> Child {
         let stage = self.env("PHOENIX_SIM_PACE", pace);
-        stage.command(&["up", "fleet.json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+        stage.command(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
     }
 
     /// Waits until the journal names a step.

@@ -20,8 +20,10 @@ use super::{HostOwner, OwnershipError, io_error};
 pub(crate) struct Reached {
     pub(crate) path: PathBuf,
     pub(crate) directory: File,
-    /// Which file system it is on ([`file_system_id`]).
+    /// The device number of its file system, in this boot.
     pub(crate) device: u64,
+    /// Which file system that is, in the next boot as well ([`file_system_id`]).
+    pub(crate) file_system: u64,
     pub(crate) inode: u64,
     /// The directories above, from the root down.
     above: Vec<Above>,
@@ -85,8 +87,8 @@ impl Reached {
             }
         }
         let meta = directory.metadata().map_err(io_error("look at", &at))?;
-        let device = file_system_id(&directory).map_err(io_error("look at", &at))?;
-        Ok(Self { path: at, device, inode: meta.ino(), directory, above })
+        let file_system = file_system_id(&directory).map_err(io_error("look at", &at))?;
+        Ok(Self { path: at, device: meta.dev(), file_system, inode: meta.ino(), directory, above })
     }
 
     /// Whether a directory above lets nobody pass but root and the container's own root.
@@ -120,7 +122,7 @@ impl Reached {
 
     /// The directory as evidence.
     pub(crate) fn source(&self, volume: &Volume) -> Source {
-        Source { volume: volume.name.clone(), path: volume.source.clone(), device: self.device, inode: self.inode }
+        Source { volume: volume.name.clone(), path: volume.source.clone(), device: self.file_system, inode: self.inode }
     }
 }
 

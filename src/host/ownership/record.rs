@@ -48,7 +48,7 @@ pub(super) fn read(grounds: &Grounds, reached: &Reached) -> Option<(u32, u32, u3
 }
 
 fn file(grounds: &Grounds, reached: &Reached) -> PathBuf {
-    grounds.records.join(format!("{}-{}.json", reached.device, reached.inode))
+    grounds.records.join(format!("{}-{}.json", reached.file_system, reached.inode))
 }
 
 fn write(path: &std::path::Path, former: &Former) -> io::Result<()> {
