@@ -354,6 +354,18 @@ fn after_a_boot_a_status_says_that_it_is_not_verified() {
 }
 
 #[test]
+fn a_failure_at_each_boot_of_the_host_never_uses_up_what_a_step_may_fail() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    for attempt in [2, 4, 6, 8] {
+        stage.reboot();
+        stage.env("PHOENIX_SIM_FAULTS", &format!("101 run.start#{attempt} transient")).run(&["resume"]).well();
+    }
+    let told = stage.run(&["journal", "export"]).out;
+    assert_eq!(told.matches("transient").count(), 4, "each was met");
+}
+
+#[test]
 fn a_missing_mark_waits_for_a_person() {
     let stage = Stage::with_fleet();
     stage.run(&["up", "fleet.json", "-j1"]).well();

@@ -5,6 +5,8 @@
 mod fleets;
 #[path = "fleets/invariants.rs"]
 mod invariants;
+#[path = "rehearsal/turned.rs"]
+mod turned;
 
 use std::collections::BTreeSet;
 

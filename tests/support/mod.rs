@@ -129,7 +129,10 @@ impl Stage {
         let sim = Sim::open(&self.path().join("journal/journal.db.sim"), WorldOptions::seeded(1), Flow::Still).expect("a world");
         let mut found = Vec::new();
         let look = |world: &mut phoenix::host::sim::World| {
-            found = [101, 102].into_iter().filter(|&ctid| world.running_idmap(phoenix::ids::Ctid::new(ctid).expect("a number")).is_some()).collect();
+            found = [101, 102]
+                .into_iter()
+                .filter(|&ctid| world.running_idmap(phoenix::ids::Ctid::new(ctid).expect("a number")).is_some())
+                .collect();
         };
         sim.change(look).expect("a world that can be looked at");
         found
