@@ -14,7 +14,7 @@ fn make_room(ground: &Ground, name: &str) {
 
 #[test]
 fn a_full_container_directory_is_said_and_up_goes_on_once_there_is_room() {
-    let Some(mut ground) = Ground::new(18) else { return };
+    let Some(mut ground) = Ground::new(22) else { return };
     ground.mount_tmpfs("lxc", "size=4m");
     packed(&ground.template(), &[Extra::Bulk("srv/bulk", 6 << 20), Extra::File("srv/last", b"whole\n")]);
     Fleet::new(&ground).container(3, json!({})).container(4, json!({ "clone_from": 3 })).write();
@@ -37,7 +37,7 @@ fn a_full_container_directory_is_said_and_up_goes_on_once_there_is_room() {
 
 #[test]
 fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room() {
-    let Some(mut ground) = Ground::new(19) else { return };
+    let Some(mut ground) = Ground::new(23) else { return };
     ground.mount_tmpfs("journal", "size=24m");
     let once = ground.script("once", "true");
     Fleet::new(&ground).container(4, json!({ "features": [once] })).write();

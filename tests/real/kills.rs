@@ -195,6 +195,26 @@ fn what_a_killed_down_had_moved_away_is_removed_by_the_next() {
     ground.invariant_journal_is_clean();
 }
 
+/// Nobody is left then to remove the control groups, and where their names are fixed LXC starts nothing beside them.
+fn a_container_comes_up_again_after_its_monitor_and_its_init_were_killed(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 24) else { return };
+    Fleet::new(&ground).container(0, serde_json::json!({})).write();
+    ground.up(0);
+    let init = ground.init(0).expect("it runs");
+    let monitor = super::processes::Process::of(init).expect("it runs").parent;
+    for pid in [monitor, init] {
+        super::processes::kill(pid, rustix::process::Signal::KILL);
+    }
+    until("their end", || super::processes::Process::of(init).is_none().then_some(()));
+    assert!(!ground.control_groups().is_empty(), "they stay");
+    ground.resume(0);
+    assert!(ground.is_running(0));
+    ground.down(0);
+    assert_eq!(ground.control_groups(), [] as [std::path::PathBuf; 0]);
+    ground.invariant_journal_is_clean();
+}
+
 on_each_host! {
+    a_container_comes_up_again_after_its_monitor_and_its_init_were_killed
     phoenix_killed_at_random_moments_starts_each_script_exactly_once
 }

@@ -44,7 +44,7 @@ fn remove() {
 
 #[test]
 fn an_interface_has_its_address_and_gateway_and_reaches_the_bridge() {
-    let Some(ground) = Ground::new(17) else { return };
+    let Some(ground) = Ground::new(21) else { return };
     let Some(_bridge) = Bridge::new() else { return };
     let network = json!([
         { "name": "eth0", "bridge": BRIDGE, "ip": "10.213.77.5/24", "gw": "10.213.77.1", "hwaddr": "02:00:00:00:77:05", "mtu": 1400 },

@@ -34,11 +34,13 @@ enum Victim {
     /// Phoenix, all shims, and what is below them.
     All,
     Init,
+    /// What watches over an init, and the init with it, so that nobody cleans up.
+    Monitor,
     Host,
 }
 
 /// How often each is drawn.
-const VICTIMS: [Victim; 13] = [
+const VICTIMS: [Victim; 14] = [
     Victim::Phoenix,
     Victim::Phoenix,
     Victim::Phoenix,
@@ -51,10 +53,11 @@ const VICTIMS: [Victim; 13] = [
     Victim::All,
     Victim::Init,
     Victim::Init,
+    Victim::Monitor,
     Victim::Host,
 ];
 /// Those that leave a trace on a fleet that is done already.
-const VICTIMS_WHEN_DONE: [Victim; 2] = [Victim::Init, Victim::Host];
+const VICTIMS_WHEN_DONE: [Victim; 3] = [Victim::Init, Victim::Monitor, Victim::Host];
 
 struct Storm<'a> {
     ground: &'a Ground,
@@ -99,6 +102,15 @@ impl Storm<'_> {
             pause(self.dice.below(1500));
             if let Some(phoenix) = self.strike(phoenix, VICTIMS.as_slice()) {
                 check_code(&phoenix.wait());
+            }
+        }
+        if self.dice.below(3) == 0 {
+            // A change of mind: what was stopped comes up again, what is gone is made anew. What is half gone waits for a person.
+            let said = self.ground.run_up();
+            assert!([0, 1].contains(&said.code), "{}: {}", said.code, said.all());
+            if said.code == 0 {
+                let faults = self.ground.judge_up(&self.wanted, self.kills_beside_phoenix() - before);
+                self.take(faults, "up after down");
             }
         }
         self.run_to_the_end(|ground, _| ground.run(&["down", "--all", "--yes"]));
@@ -165,7 +177,8 @@ impl Storm<'_> {
                 shims.iter().chain(&below).for_each(Process::kill);
                 true
             }
-            Victim::Init => self.lurk(|ground| PLACES.iter().filter_map(|&place| ground.init(place)).filter_map(Process::of).collect()),
+            Victim::Init => self.lurk(inits),
+            Victim::Monitor => self.lurk(|ground| inits(ground).iter().filter_map(|init| Process::of(init.parent)).collect()),
             Victim::Host => {
                 self.boots += 1;
                 self.ground.crash_host(self.boots);
@@ -179,7 +192,7 @@ impl Storm<'_> {
                 phoenix.kill();
                 None
             }
-            Victim::Shim | Victim::Child | Victim::Program | Victim::Init => Some(phoenix),
+            Victim::Shim | Victim::Child | Victim::Program | Victim::Init | Victim::Monitor => Some(phoenix),
         }
     }
 
@@ -190,7 +203,9 @@ impl Storm<'_> {
             let found = victims(self.ground);
             if let Some(victim) = self.dice.pick(&found) {
                 self.victims.push(format!("{victim:?}"));
+                let inits = if victim.is_monitor() { all() } else { Vec::new() };
                 victim.kill();
+                inits.iter().filter(|init| init.parent == victim.pid).for_each(Process::kill);
                 return true;
             }
             pause(2);
@@ -256,6 +271,10 @@ fn check_code(said: &Said) {
     // Of one that was moved away, to be destroyed, by a Phoenix that was killed, the next one says that it is gone.
     let asks = said.all().lines().any(|line| line.contains("quarantined") && !line.contains("(gone)"));
     assert!(!asks, "{}", said.all());
+}
+
+fn inits(ground: &Ground) -> Vec<Process> {
+    PLACES.iter().filter_map(|&place| ground.init(place)).filter_map(Process::of).collect()
 }
 
 /// The commands of Proxmox that are at work, and their workers.

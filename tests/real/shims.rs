@@ -157,7 +157,7 @@ fn a_script_goes_on_and_is_started_once_when_phoenix_alone_is_killed(kind: Kind)
 
     // Ended while nobody was there: its result is taken. Two containers of one number share control groups.
     drop(ground);
-    let Some(ground) = Ground::on(kind, 7) else { return };
+    let Some(ground) = Ground::on(kind, 20) else { return };
     gated(&ground, &json!({}));
     let manifest = ground.path("fleet.json");
     let phoenix = ground.start(&["up", manifest.to_str().expect("plain")]);

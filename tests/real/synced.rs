@@ -14,6 +14,8 @@ use super::fleet::Fleet;
 use super::ground::{Ground, has, skip};
 use super::processes::until;
 
+/// Where results of scripts lie.
+const RESULTS: &str = "journal.db.d/results/";
 /// The calls that matter here.
 const CALLS: &str = "trace=write,pwrite64,writev,fsync,fdatasync,syncfs,rename,renameat,renameat2";
 
@@ -41,7 +43,7 @@ fn what_gets_a_name_is_durable_and_so_is_the_name_before_the_journal_says_done()
     }
     let ctid = ground.ctid(0).to_string();
     let container = format!("lxc/{ctid}");
-    for what in [container.clone(), format!("{container}/config"), format!("lxc/.phoenix-gone-{ctid}-"), "results/".to_owned()] {
+    for what in [container.clone(), format!("{container}/config"), format!("lxc/.phoenix-gone-{ctid}-"), RESULTS.to_owned()] {
         assert!(named.iter().any(|path| path.contains(&what)), "nothing like {what} was renamed: {named:#?}");
     }
 }
@@ -66,7 +68,8 @@ fn written(ground: &Ground, log: &Path) -> Option<String> {
 enum Call {
     Write(String),
     Sync(String),
-    SyncAll,
+    /// A whole file system, by something on it.
+    SyncAll(String),
     Rename(String, String),
     /// The journal's log was synced.
     Commit,
@@ -104,7 +107,7 @@ fn call(text: &str, journal: &str) -> Option<Call> {
         "write" | "pwrite64" | "writev" => Call::Write(file()?),
         "fsync" | "fdatasync" if file()? == journal => Call::Commit,
         "fsync" | "fdatasync" => Call::Sync(file()?),
-        "syncfs" => Call::SyncAll,
+        "syncfs" => Call::SyncAll(file()?),
         _ => {
             let parts: Vec<&str> = arguments.split('"').collect();
             let [before, from, between, to, ..] = parts[..] else { return None };
@@ -123,7 +126,7 @@ fn named(before: &str, name: &str) -> String {
 #[track_caller]
 fn check(calls: &[Call]) -> Vec<String> {
     let synced = |calls: &[Call], what: &str| {
-        let of = |call: &Call| matches!(call, Call::SyncAll) || matches!(call, Call::Sync(path) if path == what);
+        let of = |call: &Call| matches!(call, Call::SyncAll(_)) || matches!(call, Call::Sync(path) if path == what);
         calls.iter().any(of)
     };
     let mut named = Vec::new();
@@ -137,6 +140,11 @@ fn check(calls: &[Call]) -> Vec<String> {
         let parent = Path::new(to).parent().expect("a directory").to_str().expect("plain");
         let committed = calls[at..].iter().position(|call| matches!(call, Call::Commit)).map_or(calls.len(), |more| at + more);
         assert!(synced(&calls[at..committed], parent), "the name {to} was not synced before the journal was");
+        // What the script did is durable before it counts as done.
+        let is_result = to.contains(RESULTS) && to.ends_with(".json");
+        let begun = calls[..at].iter().rposition(|call| matches!(call, Call::Commit)).unwrap_or_default();
+        let root = |call: &Call| matches!(call, Call::SyncAll(path) if path.contains("/rootfs"));
+        assert!(!is_result || calls[begun..at].iter().any(root), "{to} was given its name before the container was synced");
         named.push(to.clone());
     }
     named

@@ -5,7 +5,7 @@
 //! Apart because it is the one place that looks at the cgroup mounts. Not here: the rest of the configuration.
 //! Sources: `cgroups(7)`, the kernel's `cgroup-v1/memory.rst` and `cgroup-v2.rst`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::ids::Ctid;
 use crate::manifest::Resources;
@@ -110,24 +110,9 @@ impl Controllers {
     }
 }
 
-/// Thaws the v1 freezer groups of a container: a process frozen there does not even end when it is killed. In v2 it does.
-pub(crate) fn thaw(groups: &[(String, PathBuf)]) {
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let freezer = |options: &str| options.split(',').any(|option| option == "freezer");
-    let Some((point, ..)) = mountinfo.lines().filter_map(parse_mount).find(|(_, kind, options)| *kind == "cgroup" && freezer(options))
-    else {
-        return;
-    };
-    let Some((_, group)) = groups.iter().find(|(controllers, _)| freezer(controllers)) else { return };
-    let payload = group.ancestors().filter(|group| group.to_string_lossy().contains("lxc.payload."));
-    for group in payload {
-        // A group that cannot be thawed is noticed when its process does not end.
-        let _ = std::fs::write(point.join(group.strip_prefix("/").unwrap_or(group)).join("freezer.state"), "THAWED");
-    }
-}
-
 /// Removes the control groups of this container's names, in every hierarchy, as far as no process is in them; the kernel
-/// refuses to remove those that are in use, so that nothing running can lose its own.
+/// refuses to remove those that are in use, so that nothing running can lose its own. Names as LXC gives them by itself, and
+/// `lxc/101` and `lxc.monitor/101`, which Proxmox gives.
 pub(crate) fn remove_empty(ctid: Ctid) {
     let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     for (point, ..) in mountinfo.lines().filter_map(parse_mount).filter(|(_, kind, _)| kind.starts_with("cgroup")) {
@@ -135,6 +120,9 @@ pub(crate) fn remove_empty(ctid: Ctid) {
         groups.filter(|group| group.file_name().to_str().is_some_and(|name| is_group_of(name, ctid))).for_each(|group| {
             remove_group(&group.path(), 0);
         });
+        for parent in ["lxc", "lxc.monitor"] {
+            remove_group(&point.join(parent).join(ctid.to_string()), 0);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::plan::{Init, Source};
 use crate::shim::{Secret, Variables};
 
 use super::act::{Act, Taken, drift, failed, io_failed};
-use super::proc::Held;
+use super::proc::{self, Held};
 use super::{Backend, cgroup};
 
 /// How long one look at a starting container is apart from the next; its starter's end wakes earlier.
@@ -123,7 +123,7 @@ impl<B: Backend> Act<'_, B> {
         let recorded = recorded.and_then(|init| Held::of_init(init, self.local.clock.boot()));
         for init in up.init.iter().chain(&recorded) {
             init.signal(Signal::KILL).map_err(|error| io_failed("end the init", &error))?;
-            cgroup::thaw(&init.cgroups());
+            crate::shim::thaw(init.pid);
             if !init.ends_within(HARD_STOP) {
                 return Err(failed(FailureClass::Undead, format!("init {} does not end though it was killed", init.pid)));
             }
@@ -143,6 +143,24 @@ impl<B: Backend> Act<'_, B> {
             return Ok(());
         }
         Err(failed(FailureClass::Transient, "the container was started again by others while it was stopped"))
+    }
+
+    /// Ends the container at once, and what its monitor would have cleaned up.
+    pub(in crate::host) fn put_down(&self, recorded: Option<&Init>) -> Taken<()> {
+        self.stop_hard(recorded)?;
+        self.remove_control_groups();
+        Ok(())
+    }
+
+    /// Removes what a monitor that was killed left of the container's control groups: they would stay until the host restarts.
+    /// The next start would get others under a second name, or, where the names are fixed as on Proxmox, fail for ever. Nothing
+    /// of the container runs when this is called.
+    pub(in crate::host) fn remove_control_groups(&self) {
+        let ctid = self.intent().ctid;
+        // A container of this number on another path has groups of the same names.
+        if !proc::is_started_anywhere(ctid) {
+            cgroup::remove_empty(ctid);
+        }
     }
 
     /// The directory of a shared mount is still the one prepared.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -152,16 +152,6 @@ impl Held {
         const SYSTEMD_HALT_BIT: u32 = 34 + 3 - 1;
         let mask = status_field(self.pid, "SigBlk").and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
         mask >> SYSTEMD_HALT_BIT & 1 == 1
-    }
-
-    /// Its cgroups: hierarchy's controllers and path.
-    pub(crate) fn cgroups(&self) -> Vec<(String, PathBuf)> {
-        let text = std::fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).unwrap_or_default();
-        let line = |line: &str| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            Some((parts.next()?.to_owned(), PathBuf::from(parts.next()?)))
-        };
-        text.lines().filter_map(line).collect()
     }
 }
 

@@ -18,7 +18,6 @@ use crate::shim::{Kept, Task};
 
 use super::super::local::act::{Act, Taken, io_failed, judge_ending, tail};
 use super::super::local::life::host_environment;
-use super::super::local::{cgroup, proc};
 use super::Lxc;
 
 /// How long an init may take to shut down in order, unless the spec says otherwise. The busybox init takes 2 s, systemd with
@@ -48,18 +47,11 @@ impl Act<'_, Lxc> {
         self.put_down(init)
     }
 
-    /// Ends the container at once, and what its monitor would have cleaned up.
-    pub(super) fn put_down(&self, recorded: Option<&Init>) -> Taken<()> {
-        self.stop_hard(recorded)?;
-        self.remove_control_groups();
-        Ok(())
-    }
-
     fn stop_in_order(&self) -> Taken<()> {
         let Some(init) = self.up()?.init else { return Ok(()) };
         let asked = self.effect.spec.autostart.down_timeout_s.map_or(ORDERLY_STOP, |seconds| Duration::from_secs(seconds.into()));
         let wait = asked.min(self.remaining().saturating_sub(HARD_STOP_RESERVE));
-        cgroup::thaw(&init.cgroups());
+        crate::shim::thaw(init.pid);
         if init.blocks_systemd_halt() {
             // SIGRTMIN+3 can be sent by `lxc-stop` alone; it ends in time by itself, and `stop_hard` looks at what it achieved.
             self.run(self.lxc_stop(wait), Vec::new(), Vec::new())?;
@@ -68,16 +60,6 @@ impl Act<'_, Lxc> {
             init.ends_within(wait);
         }
         Ok(())
-    }
-
-    /// Removes what a monitor that was killed left of the container's control groups: they would stay until the host restarts,
-    /// and the next start would get others, under a second name. Nothing of the container runs when this is called.
-    pub(super) fn remove_control_groups(&self) {
-        let ctid = self.intent().ctid;
-        // A container of this number on another path has groups of the same names.
-        if !proc::is_started_anywhere(ctid) {
-            cgroup::remove_empty(ctid);
-        }
     }
 
     fn spawn_lxc_start(&self) -> Taken<()> {

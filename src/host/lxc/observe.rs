@@ -21,10 +21,18 @@ pub(crate) fn observe(layout: &Layout, boot: &BootId, ctids: &[Ctid]) -> io::Res
     let processes = processes(layout, ctids)?;
     let mut containers = BTreeMap::new();
     for &ctid in ctids {
-        if let Some(presence) = presence(layout, ctid)? {
+        let (found, mark) = match (presence(layout, ctid), read_mark(layout, ctid)) {
+            (Ok(found), Ok(mark)) => (found, mark),
+            // Its own affair: the others are looked at all the same.
+            (Err(error), _) | (Ok(_), Err(error)) => {
+                let what = format!("{} cannot be looked at: {error}", layout.container(ctid).display());
+                (Some(Presence::HalfMade(what)), None)
+            }
+        };
+        if let Some(presence) = found {
             let init = processes.inits.get(&ctid).and_then(|pid| Held::open(*pid)).map(|held| held.init(boot));
             let config = read_config(layout, ctid).ok().flatten().and_then(|config| config.seen().ok());
-            containers.insert(ctid, Seen { presence, mark: read_mark(layout, ctid)?, init, config, copies_live: false });
+            containers.insert(ctid, Seen { presence, mark, init, config, copies_live: false });
         }
     }
     Ok(Observation { boot: boot.clone(), containers })

@@ -30,6 +30,7 @@ impl Act<'_, Pct> {
         if !self.settled_up()?.is_down() {
             return self.started(idmap)?.ok_or_else(|| failed(FailureClass::Transient, "the container went down while it was looked at"));
         }
+        self.remove_control_groups();
         let said = self.call("pct", self.words(["start"], []), Kept::Nothing)?;
         match self.started(idmap)? {
             Some(evidence) => Ok(evidence),
@@ -41,7 +42,7 @@ impl Act<'_, Pct> {
     pub(super) fn stop(&self, init: Option<&Init>) -> Taken<()> {
         self.check_mark()?;
         let up = self.up()?;
-        let Some(running) = &up.init else { return self.stop_hard(init) };
+        let Some(running) = &up.init else { return self.put_down(init) };
         // Frozen, it would neither hear of a shutdown nor, in the old hierarchy, die.
         crate::shim::thaw(running.pid);
         let said = if self.intent().step.step == Step::FinalizeStop {
@@ -62,7 +63,7 @@ impl Act<'_, Pct> {
                 return Err(refused);
             }
         }
-        self.stop_hard(init)
+        self.put_down(init)
     }
 
     /// What runs of another container.

@@ -11,6 +11,7 @@ use crate::ids::{BootId, Ctid};
 use crate::plan::{Mark, Observation, Presence, Seen};
 
 use super::super::HostError;
+use super::super::local::act::chain;
 use super::super::local::life::Up;
 use super::super::local::proc::Held;
 use super::super::local::{durable, io_error, monitor, unusable};
@@ -37,21 +38,18 @@ pub(crate) fn observe(layout: &Layout, boot: &BootId, ctids: &[Ctid]) -> Result<
     let inits = monitor::inits(layout.lxc_path(), &here).map_err(|source| io_error("look at the processes", source))?;
     let mut containers = BTreeMap::new();
     for &ctid in ctids {
-        let found = if configured.contains(&ctid) { Found::read(layout, ctid)? } else { None };
+        let unseen = |what: String| Seen { presence: Presence::HalfMade(what), mark: None, init: None, config: None, copies_live: false };
+        let found = if configured.contains(&ctid) { Found::read(layout, ctid) } else { Ok(None) };
         let seen = match found {
-            Some(found) => {
+            // Its own affair: the others are looked at all the same.
+            Err(error) => Some(unseen(chain(&error))),
+            Ok(Some(found)) => {
                 let init = inits.get(&ctid).and_then(|pid| Held::open(*pid)).map(|held| held.init(boot));
                 let config = found.config.as_ref().ok().and_then(|config| config.main().seen().ok());
                 let copies_live = found.config.as_ref().is_ok_and(|config| copies_live(config, &storages));
                 Some(Seen { presence: found.presence(layout), mark: found.mark, init, config, copies_live })
             }
-            None => elsewhere(guests.get(&ctid.get()), &members.node).map(|what| Seen {
-                presence: Presence::HalfMade(what),
-                mark: None,
-                init: None,
-                config: None,
-                copies_live: false,
-            }),
+            Ok(None) => elsewhere(guests.get(&ctid.get()), &members.node).map(unseen),
         };
         containers.extend(seen.map(|seen| (ctid, seen)));
     }

@@ -48,7 +48,7 @@ impl Act<'_, Pct> {
             }
             Step::FinalizeStart | Step::RunStart => {
                 self.check_mark()?;
-                self.stop_hard(None)?;
+                self.put_down(None)?;
             }
             // These are whole or not there.
             Step::TemplateFetch
