@@ -279,7 +279,8 @@ fn is_outstanding(run: &RunRecord, goal: Goal) -> bool {
         RunCommand::Down => goal != Goal::Down,
         RunCommand::Retry => false,
     };
-    run.end.is_none() || (elsewhere && run.end != Some(RunEnd::Done))
+    let forgotten = phoenix_journal::sabotaged("the_last_word_is_forgotten");
+    run.end.is_none() || (elsewhere && !forgotten && run.end != Some(RunEnd::Done))
 }
 
 /// Opens the journal for writing: makes it where there is none, brings it to this version where it is older; `upgraded` is told

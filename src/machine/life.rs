@@ -341,7 +341,7 @@ impl Life {
                     // Whatever it took this time: the next time, after a restart of the host say, begins with a whole budget.
                     (record.failures, record.waits, record.cut_off) = (0, 0, 0);
                     self.hold_true(evidence);
-                    if step == Step::DownStop {
+                    if step == Step::DownStop && !phoenix_journal::sabotaged("what_was_stopped_counts_as_up") {
                         self.lose_live();
                     }
                 }
