@@ -347,7 +347,9 @@ impl Ground {
         for group in groups.iter().rev() {
             tell(&format!("left by an earlier run: {}", group.display()));
             thaw(group);
-            members(group).into_iter().for_each(|pid| kill(pid, Signal::KILL));
+            for pid in members(group) {
+                kill(pid, Signal::KILL);
+            }
             remove_cgroup(group);
         }
     }

@@ -141,7 +141,7 @@ fn check(calls: &[Call]) -> Vec<String> {
         let committed = calls[at..].iter().position(|call| matches!(call, Call::Commit)).map_or(calls.len(), |more| at + more);
         assert!(synced(&calls[at..committed], parent), "the name {to} was not synced before the journal was");
         // What the script did is durable before it counts as done.
-        let is_result = to.contains(RESULTS) && to.ends_with(".json");
+        let is_result = to.contains(RESULTS) && Path::new(to).extension().is_some_and(|end| end == "json");
         let begun = calls[..at].iter().rposition(|call| matches!(call, Call::Commit)).unwrap_or_default();
         let root = |call: &Call| matches!(call, Call::SyncAll(path) if path.contains("/rootfs"));
         assert!(!is_result || calls[begun..at].iter().any(root), "{to} was given its name before the container was synced");
