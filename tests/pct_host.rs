@@ -20,6 +20,8 @@ mod recorded;
 mod settle;
 #[path = "lxc_host/steps.rs"]
 mod steps;
+#[path = "pct_host/strangers.rs"]
+mod strangers;
 #[path = "pct_host/world.rs"]
 mod world;
 
