@@ -150,7 +150,7 @@ impl Act<'_, Pct> {
     }
 
     /// Volumes that bear the container's number, on storages that keep them as files.
-    fn volumes(&self, ctid: Ctid) -> Vec<String> {
+    pub(super) fn volumes(&self, ctid: Ctid) -> Vec<String> {
         let mut found = Vec::new();
         for storage in self.host.storages().into_iter().filter(|storage| storage.holds("rootdir") && storage.is_on(&self.host.node)) {
             let Some(images) = images(&storage, ctid) else { continue };

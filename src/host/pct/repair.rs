@@ -105,10 +105,11 @@ impl Act<'_, Pct> {
         self.check_no_worker()?;
         self.check_not_elsewhere()?;
         self.unmount()?;
+        let ctid = self.intent().ctid;
         for volume in Leftover::volumes_in(leftover) {
-            if self.leftover()?.volumes.contains(&volume) {
+            if self.volumes(ctid).contains(&volume) {
                 let said = self.call("pvesm", vec!["free".to_owned(), volume.clone()], Kept::LockAndToken)?;
-                if self.leftover()?.volumes.contains(&volume) {
+                if self.volumes(ctid).contains(&volume) {
                     return Err(self.refused(&said, &format!("the volume {volume} is still there")));
                 }
             }
@@ -166,7 +167,10 @@ impl Act<'_, Pct> {
             }
             Step::CloneHold | Step::CloneRelease => self.is_repaired(SNAPSHOT_FOR_CLONES),
             Step::SnapshotTake => self.is_repaired(SNAPSHOT_BEFORE_VOLUMES),
-            Step::DownDestroy => Ok(self.left_of_destroyed().is_ok()),
+            Step::DownDestroy => {
+                let volumes = self.volumes(self.intent().ctid);
+                Ok(self.left_of_destroyed().is_ok() && !Leftover::volumes_in(leftover).iter().any(|volume| volumes.contains(volume)))
+            }
             Step::FinalizeStart | Step::RunStart => Ok(self.up()?.is_down()),
             Step::TemplateFetch
             | Step::DefineMark
