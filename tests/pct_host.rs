@@ -16,6 +16,8 @@ mod fleets;
 mod hands;
 #[path = "fleets/recorded.rs"]
 mod recorded;
+#[path = "pct_host/rows.rs"]
+mod rows;
 #[path = "pct_host/settle.rs"]
 mod settle;
 #[path = "lxc_host/steps.rs"]

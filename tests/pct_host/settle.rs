@@ -363,7 +363,7 @@ fn cut_off_with_a_living_worker(world: &World, spec: &Spec, fault: &str, deadlin
 }
 
 /// Kills the processes whose command lines hold these words one after the other.
-fn kill(words: &[&str]) {
+pub(crate) fn kill(words: &[&str]) {
     let wanted = words.join("\0");
     for entry in std::fs::read_dir("/proc").expect("processes").flatten() {
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
