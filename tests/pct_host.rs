@@ -16,10 +16,14 @@ mod fleets;
 mod hands;
 #[path = "fleets/recorded.rs"]
 mod recorded;
+#[path = "pct_host/rows.rs"]
+mod rows;
 #[path = "pct_host/settle.rs"]
 mod settle;
 #[path = "lxc_host/steps.rs"]
 mod steps;
+#[path = "pct_host/strangers.rs"]
+mod strangers;
 #[path = "pct_host/world.rs"]
 mod world;
 

@@ -36,6 +36,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const EDIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A file system that grows is checked first, and written to; of a large one on a slow disk that takes minutes.
+const GROW_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// What a health check or readiness gets beyond its own sum, so that the answer can still be written.
 const SLACK: Duration = Duration::from_secs(10);
@@ -49,6 +51,8 @@ pub fn timeout(step: &StepId, spec: &Spec) -> Duration {
         Step::FinalizeStop | Step::CloneHold | Step::DownStop => STOP_TIMEOUT,
         Step::SnapshotTake | Step::CloneRelease => SNAPSHOT_TIMEOUT,
         Step::VolumePrepare(_) => PREPARE_TIMEOUT,
+        // Killed in between, the volume would have its new size and the file system its old one, which nothing tells.
+        Step::ConfigureSet if spec.resources.disk_gb.is_some() => GROW_TIMEOUT,
         Step::DefineMark
         | Step::ConfigureSet
         | Step::FirewallSet

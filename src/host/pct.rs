@@ -134,10 +134,20 @@ impl Pct {
     /// What a program of Proxmox's may have changed, to be synced: the cluster's database, the volumes, and LXC's directory.
     fn changed_places(&self) -> Vec<PathBuf> {
         let storages = self.storages().into_iter().filter(|storage| storage.holds("rootdir") && storage.is_on(&self.node));
-        let places = [self.layout.root().join("var/lib/pve-cluster"), self.layout.cluster(), self.layout.lxc_path().to_owned()];
+        let places = [self.layout.database(), self.layout.cluster(), self.layout.lxc_path().to_owned()];
         // A network storage that is gone would hold up everything; what its server keeps is not ours to sync.
         let local = storages.filter(|storage| ["dir", "btrfs", "zfspool"].contains(&storage.kind.as_str()));
-        places.into_iter().chain(local.filter_map(|storage| storage.path)).filter(|path| path.exists()).collect()
+        places.into_iter().chain(local.filter_map(|storage| storage.file_system())).filter(|path| path.exists()).collect()
+    }
+}
+
+impl Pct {
+    /// Makes durable what this process wrote below `/etc/pve`. The cluster's file system cannot be synced itself: it keeps its
+    /// files in a database that is written without waiting for the disk.
+    fn sync_cluster(&self) -> io::Result<()> {
+        let database = self.layout.database();
+        let place = if database.exists() { database } else { self.layout.cluster() };
+        local::durable::sync_file_system(&place)
     }
 }
 
@@ -256,6 +266,7 @@ impl Backend for Pct {
     }
 
     fn take(act: &Act<'_, Self>) -> Taken {
+        act.check_unmanaged()?;
         match &act.intent().action {
             Action::Create { template } => act.create(*template),
             Action::Clone { source, incarnation, from } => act.clone_from(*source, *incarnation, *from),

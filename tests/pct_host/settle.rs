@@ -20,11 +20,11 @@ enum Row {
     Done,
 }
 
-fn create() -> Action {
+pub(crate) fn create() -> Action {
     Action::Create { template: None }
 }
 
-fn clone_of(source: &Spec, from: CopyFrom) -> Action {
+pub(crate) fn clone_of(source: &Spec, from: CopyFrom) -> Action {
     Action::Clone { source: source.ctid, incarnation: incarnation(source.ctid), from }
 }
 
@@ -50,7 +50,7 @@ fn check(world: &World, spec: &Spec, step: Step, action: impl Fn() -> Action, fa
 
 /// Puts right what was left, and is asked twice.
 #[track_caller]
-fn repaired(world: &World, spec: &Spec, step: &Step, leftover: &str) {
+pub(crate) fn repaired(world: &World, spec: &Spec, step: &Step, leftover: &str) {
     let repair = || Action::Repair { leftover: leftover.to_owned() };
     let id = StepId { step: step.clone(), repair: true };
     let asked = Hands::settle(world, world.effect(spec, id.clone(), repair()));
@@ -364,7 +364,7 @@ fn cut_off_with_a_living_worker(world: &World, spec: &Spec, fault: &str, deadlin
 }
 
 /// Kills the processes whose command lines hold these words one after the other.
-fn kill(words: &[&str]) {
+pub(crate) fn kill(words: &[&str]) {
     let wanted = words.join("\0");
     for entry in std::fs::read_dir("/proc").expect("processes").flatten() {
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();

@@ -7,21 +7,26 @@ use std::fs::File;
 
 use phoenix_journal::Digest;
 
-use crate::host::local::act::{Act, Taken, at, chain, drift, failed, judge_mark, owner};
+use crate::host::local::act::{Act, Taken, at, drift, failed, judge_mark, owner, tail};
 use crate::ids::{Ctid, Incarnation};
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::manifest::{Origin, Template};
 use crate::plan::{CopyFrom, Mark, Reason, SNAPSHOT_FOR_CLONES};
+use crate::shim::JobResult;
 
+use super::config::Config;
 use super::config::values::MountSource;
 use super::leftover::Leftover;
 use super::wanted::Wanted;
-use super::{Pct, mark, observe, snapshot};
+use super::{Pct, mark, snapshot};
 
 /// What Proxmox itself gives a root file system that nobody gave a size, in GiB.
 const DISK_GB_DEFAULT: u32 = 4;
 /// The storage that Proxmox takes if none is named.
-const STORAGE_DEFAULT: &str = "local";
+pub(super) const STORAGE_DEFAULT: &str = "local";
+
+/// Lines that mount what a person chose, past `pct`.
+const RAW_MOUNT: &str = "lxc.mount.entry";
 
 /// What lies at a container's number.
 pub(super) enum AtPlace {
@@ -41,7 +46,7 @@ impl Act<'_, Pct> {
             AtPlace::Nothing => {}
         }
         let said = self.pct(self.creation(&self.template(template)?))?;
-        match self.at_place("vzcreate", self.intent().ctid)? {
+        match self.at_place_after("vzcreate", self.intent().ctid, Some(&said.result))? {
             AtPlace::Ours => Ok(Evidence::Created { left_out: 0 }),
             AtPlace::HalfMade(left) => Err(partial(&left)),
             AtPlace::Nothing => Err(self.refused(&said, "the container was not created")),
@@ -56,11 +61,32 @@ impl Act<'_, Pct> {
         }
         self.check_source(source, incarnation, from)?;
         let said = self.pct(self.cloning(source, from))?;
-        match self.at_place("vzclone", source)? {
+        match self.at_place_after("vzclone", source, Some(&said.result))? {
             AtPlace::Ours => self.shed(source, incarnation),
             AtPlace::HalfMade(left) => Err(partial(&left)),
             AtPlace::Nothing => Err(self.refused(&said, "the container was not cloned")),
         }
+    }
+
+    /// As [`Self::at_place`], with how the call ended. One that lost the number to somebody else made nothing of what lies there.
+    pub(super) fn at_place_after(&self, kind: &str, task_of: Ctid, result: Option<&JobResult>) -> Taken<AtPlace> {
+        let place = self.at_place(kind, task_of)?;
+        let lost = result.is_some_and(|result| self.lost_the_number(result));
+        match place {
+            AtPlace::HalfMade(left) if lost => Err(foreign(format!("{left}: made by others while the number was free"))),
+            AtPlace::HalfMade(left) => {
+                // Ours has ended: what is at work here is another's, or is to be let finish.
+                self.check_no_worker()?;
+                Ok(AtPlace::HalfMade(left))
+            }
+            AtPlace::Nothing | AtPlace::Ours => Ok(place),
+        }
+    }
+
+    /// Whether `pct` said that the number is taken, which it says before it begins.
+    fn lost_the_number(&self, result: &JobResult) -> bool {
+        let text = tail(&result.output().unwrap_or_default());
+        !result.ending.is_success() && text.contains(&format!("{} already exists", self.intent().ctid))
     }
 
     /// What lies at the container's number; an end if it is somebody else's. `kind` and `task_of` name the task that would have
@@ -72,9 +98,10 @@ impl Act<'_, Pct> {
             left.source = self.locked_source(task_of)?;
         }
         let Some(config) = self.found_config()? else {
-            let guests = observe::guests(&self.host.layout).map_err(|error| failed(FailureClass::Transient, chain(&error)))?;
-            if let Some(owner) = observe::elsewhere(guests.get(&ctid.get()), &self.host.node) {
-                return Err(foreign(owner));
+            self.check_not_elsewhere()?;
+            let strange = self.strange_volumes()?;
+            if !strange.is_empty() {
+                return Err(foreign(format!("volumes {}: left by others under this number; see `pvesm free`", strange.join(" "))));
             }
             // A source may be locked for something else than this clone.
             let nothing_here = Leftover { source: None, ..left.clone() }.is_empty();
@@ -103,8 +130,8 @@ impl Act<'_, Pct> {
             (Some(_), Some("create")) if ours => Ok(AtPlace::HalfMade(left)),
             // Locked for something else, after it was made.
             (Some(_), Some(lock)) if ours => Err(self.locked(lock)),
-            // A clone that is being made bears its source's mark, or none.
-            (None, Some("create")) if self.made_it(kind, task_of) => Ok(AtPlace::HalfMade(left)),
+            // Nothing but the lock. Whatever is more bears our mark from its first writing on, a clone as well.
+            (None, Some("create")) if is_bare(&config) && self.made_it(kind, task_of) => Ok(AtPlace::HalfMade(left)),
             (Some(found), _) => Err(foreign(owner(&found))),
             (None, Some(lock)) => Err(foreign(format!("a container that is locked ({lock}) and bears no mark"))),
             (None, None) => Err(foreign(format!("{}, without a mark", self.host.layout.config(ctid).display()))),
@@ -131,7 +158,8 @@ impl Act<'_, Pct> {
             return Err(drift("the clone's configuration is its own", left.named()));
         }
         let mounts = config.main().mounts().map_err(|error| drift("the mount points can be read", error))?;
-        let shared = mounts.values().filter(|mount| !matches!(mount.source, MountSource::Volume(_))).count();
+        let raw = config.main().raw().filter(|(key, _)| *key == RAW_MOUNT).count();
+        let shared = mounts.values().filter(|mount| !matches!(mount.source, MountSource::Volume(_))).count() + raw;
         Ok(Evidence::Cloned { source, incarnation, shared_mounts: u32::try_from(shared).unwrap_or(u32::MAX) })
     }
 
@@ -235,6 +263,10 @@ impl Act<'_, Pct> {
         } else if !self.up_of(source)?.is_down() {
             return Err(failed(FailureClass::Transient, format!("container {source} is up and cannot be copied")));
         }
+        if config.main().raw().any(|(key, _)| key == RAW_MOUNT) {
+            let message = format!("container {source} has `{RAW_MOUNT}` lines, which its clones would share; take them out of the source");
+            return Err(failed(FailureClass::Permanent, message));
+        }
         let map = config.main().idmap().map_err(|error| drift("the source has an id map", error))?;
         let wanted = &self.effect.spec.idmap;
         if map.as_ref() != (!wanted.is_identity()).then_some(wanted) {
@@ -255,6 +287,11 @@ impl Act<'_, Pct> {
 /// What a cut-off call left, to be put right.
 pub(super) fn partial(left: &Leftover) -> Box<StepResult> {
     Box::new(StepResult::Partial { leftover: left.to_string() })
+}
+
+/// Whether a configuration says nothing but that it is locked.
+fn is_bare(config: &Config) -> bool {
+    config.main().settings().all(|(key, _)| key == "lock") && config.main().raw().next().is_none()
 }
 
 fn foreign(owner: String) -> Box<StepResult> {

@@ -3,15 +3,16 @@
 //! `pct destroy` removes the volumes first and the configuration last, so that what it left can be told by the configuration; and
 //! it exits with 0 although volumes stayed. Not here: stopping, and putting right what was left half-done (`repair`).
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::host::local::act::{Act, Taken, at, failed};
+use crate::host::local::act::{Act, Taken, at, chain, failed};
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::shim::ResultPlace;
 
-use super::Pct;
 use super::define::partial;
 use super::leftover::Leftover;
+use super::{Pct, observe};
 
 impl Act<'_, Pct> {
     pub(super) fn destroy(&self) -> Taken {
@@ -21,6 +22,7 @@ impl Act<'_, Pct> {
             other => other?,
         }
         self.check_protection()?;
+        let storages = self.config()?.storages();
         if !self.up()?.is_down() {
             return Err(failed(FailureClass::Transient, "the container is up; it is stopped before it is destroyed"));
         }
@@ -32,28 +34,52 @@ impl Act<'_, Pct> {
                 Err(_) => self.left_of_destroyed().map(|()| Evidence::Destroyed),
             };
         }
-        self.finish_destroying()
+        self.finish_destroying_on(&storages)
     }
 
     /// What is left once the configuration is gone; the results of scripts go last, before them the rules of the firewall: left
     /// there, they would be those of the next container with this number.
     pub(super) fn finish_destroying(&self) -> Taken {
-        let left = self.leftover()?;
+        self.finish_destroying_on(&BTreeSet::new())
+    }
+
+    /// As [`Self::finish_destroying`]; `storages` are those that the configuration named while it was there.
+    fn finish_destroying_on(&self, storages: &BTreeSet<String>) -> Taken {
+        if let Err(taken) = self.check_not_elsewhere() {
+            // Ours alone, wherever the number is now.
+            self.remove_results()?;
+            return Err(taken);
+        }
+        let left = self.leftover_on(storages)?;
         if !left.is_empty() {
             return Err(partial(&left));
         }
         self.remove_drafts()?;
         if let Some(rules) = self.firewall_rules() {
             std::fs::remove_file(&rules).map_err(at("remove", &rules))?;
+            self.sync_cluster()?;
         }
-        for place in self.result_places() {
-            place.remove().map_err(at("remove", place.path()))?;
-        }
+        self.remove_results()?;
         Ok(Evidence::Destroyed)
+    }
+
+    fn remove_results(&self) -> Taken<()> {
+        self.result_places().iter().try_for_each(|place| place.remove().map_err(at("remove", place.path())))
+    }
+
+    /// Fails if a guest elsewhere in the cluster has the number: what bears it on a storage or in the firewall's directory may be
+    /// that guest's.
+    pub(super) fn check_not_elsewhere(&self) -> Taken<()> {
+        let guests = observe::guests(&self.host.layout).map_err(|error| failed(FailureClass::Transient, chain(&error)))?;
+        match observe::elsewhere(guests.get(&self.intent().ctid.get()), &self.host.node) {
+            Some(owner) => Err(Box::new(StepResult::Foreign { owner })),
+            None => Ok(()),
+        }
     }
 
     /// Fails while anything of the container is left.
     pub(super) fn left_of_destroyed(&self) -> Taken<()> {
+        self.check_not_elsewhere()?;
         let results = self.result_places().iter().any(|place| place.path().exists());
         let left = Leftover { results: results || self.firewall_rules().is_some(), ..self.leftover()? };
         if left.is_empty() { Ok(()) } else { Err(partial(&left)) }

@@ -36,6 +36,8 @@ impl Act<'_, Pct> {
         let mut new = old.clone();
         let changed = change(&mut new).map_err(|error| failed(FailureClass::Permanent, error))?;
         if new == old {
+            // An attempt before this one may have written it.
+            self.sync_cluster()?;
             return Ok(changed);
         }
         if let Some(lock) = old.main().lock() {
@@ -47,7 +49,13 @@ impl Act<'_, Pct> {
         if found.as_deref() != Some(&text) {
             return Err(failed(FailureClass::Transient, format!("{} was changed by others while it was written", path.display())));
         }
+        self.sync_cluster()?;
         Ok(changed)
+    }
+
+    /// Waits until what was written below `/etc/pve` survives a power cut.
+    pub(super) fn sync_cluster(&self) -> Taken<()> {
+        self.host.sync_cluster().map_err(|error| io_failed("make the cluster's database durable", &error))
     }
 
     /// Proxmox's lock on the container's configuration.
@@ -106,6 +114,11 @@ impl Act<'_, Pct> {
 /// Puts a file in place of the old one. Its name until then is one that Proxmox gives as well: the cluster's file system takes
 /// no others beside a configuration.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_if(path, bytes, || Ok(true)).map(drop)
+}
+
+/// As [`replace`], unless `still`, asked at the last moment, says that the old file is another by now.
+pub(super) fn replace_if(path: &Path, bytes: &[u8], still: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".tmp.{}", std::process::id()));
     let temporary = Path::new(&name);
@@ -117,6 +130,28 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
+    if !still()? {
+        std::fs::remove_file(temporary)?;
+        return Ok(false);
+    }
     std::fs::rename(temporary, path)?;
-    durable::sync_directory_of(path)
+    durable::sync_directory_of(path)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_has_written_in_between_stays() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("101.fw");
+        std::fs::write(&path, "theirs").expect("written");
+        assert!(!replace_if(&path, b"ours", || Ok(false)).expect("compared"));
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "theirs");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 1, "no draft is left");
+        assert!(replace_if(&path, b"ours", || Ok(true)).expect("written"));
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "ours");
+    }
 }

@@ -61,8 +61,15 @@ impl Act<'_, Pct> {
         if new != old {
             let directory = path.parent().unwrap_or(Path::new("/"));
             std::fs::create_dir_all(directory).map_err(at("make", directory))?;
-            edit::replace(&path, new.to_string().as_bytes()).map_err(at("write", &path))?;
+            let old = old.to_string();
+            if !edit::replace_if(&path, new.to_string().as_bytes(), || Ok(firewall_file(&path).is_ok_and(|found| found.to_string() == old)))
+                .map_err(at("write", &path))?
+            {
+                return Err(failed(FailureClass::Transient, format!("{} was changed by others just now", path.display())));
+            }
         }
+        // Also what an attempt before this one wrote.
+        self.sync_cluster()?;
         self.firewall_set()
     }
 

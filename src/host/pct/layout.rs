@@ -29,6 +29,11 @@ impl Layout {
         self.root.join("etc/pve")
     }
 
+    /// Where the cluster's file system keeps its database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("var/lib/pve-cluster")
+    }
+
     /// Who is in the cluster; made up by its file system, so that it is missing where that is not mounted.
     pub(crate) fn members(&self) -> PathBuf {
         self.root.join("etc/pve/.members")

@@ -6,6 +6,7 @@
 //! the repair's intent as text, with the digest of the configuration, and the repair acts on that and on nothing else. Not here:
 //! taking it away (`repair`).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -13,10 +14,12 @@ use crate::engine::limits;
 use crate::host::local::act::{Act, Taken, at, io_failed};
 use crate::host::local::durable;
 use crate::ids::{Ctid, Step};
+use crate::manifest::Origin;
 use crate::plan::{Effect, Intent};
 
 use super::Pct;
 use super::config::{CONFIG_BYTES_MAX, Config};
+use super::define::STORAGE_DEFAULT;
 use super::storage::Storage;
 use super::tasks::{self, Upid};
 
@@ -43,6 +46,8 @@ const ROUNDING_S: u64 = 2;
 const ROUNDING_MS: u64 = ROUNDING_S * 1000;
 /// The largest list of tasks read, and the largest log of one.
 const LIST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Kinds of tasks that make a container of the number that they are about.
+const MAKING: [&str; 2] = ["vzcreate", "vzrestore"];
 /// What the log of a creation says when it begins to unpack an archive, and what tar says at its end (`--totals`).
 const UNPACKING: &str = "extracting archive '";
 const UNPACKED: &str = "Total bytes read: ";
@@ -98,10 +103,17 @@ impl fmt::Display for Leftover {
 impl Act<'_, Pct> {
     /// What lies there of this container: its configuration, mounts, and volumes that the configuration does not name.
     pub(super) fn leftover(&self) -> Taken<Leftover> {
+        self.leftover_on(&BTreeSet::new())
+    }
+
+    /// As [`Self::leftover`], with storages on which the container is known to have had volumes.
+    pub(super) fn leftover_on(&self, storages: &BTreeSet<String>) -> Taken<Leftover> {
         let ctid = self.intent().ctid;
         let config = self.found_config()?;
-        let named: Vec<String> = config.iter().flat_map(volumes_named).collect();
-        let volumes = self.volumes(ctid).into_iter().filter(|volume| !named.contains(volume)).collect();
+        let named = config.iter().flat_map(Config::volumes).collect::<Vec<_>>();
+        let mut own = self.own_storages()?;
+        own.extend(storages.iter().cloned());
+        let volumes = self.volumes(ctid).into_iter().filter(|volume| !named.contains(volume) && own.contains(storage_of(volume))).collect();
         let config = config.map(|config| (config.digest(), config.main().lock().map(str::to_owned)));
         let mounts = self.mounts(ctid)?;
         Ok(Leftover { config, mounts, volumes, source: None, results: false })
@@ -119,8 +131,26 @@ impl Act<'_, Pct> {
         parsed.map_err(|error| io_failed(&format!("read {}", path.display()), &std::io::Error::new(std::io::ErrorKind::InvalidData, error)))
     }
 
+    /// Volumes of the container's number where it can have none of its own: somebody else's, as far as is known here.
+    pub(super) fn strange_volumes(&self) -> Taken<Vec<String>> {
+        let own = self.own_storages()?;
+        Ok(self.volumes(self.intent().ctid).into_iter().filter(|volume| !own.contains(storage_of(volume))).collect())
+    }
+
+    /// The storages that its spec or its configuration names for the container; of a clone without either, its source's.
+    fn own_storages(&self) -> Taken<BTreeSet<String>> {
+        let mut own = self.found_config()?.as_ref().map(Config::storages).unwrap_or_default();
+        let spec = &self.effect.spec;
+        match (&spec.host_options.storage, &spec.origin) {
+            (Some(named), _) => own.extend([named.clone()]),
+            (None, Origin::Template(_)) => own.extend([STORAGE_DEFAULT.to_owned()]),
+            (None, Origin::Clone { source }) => own.extend(self.config_of(*source)?.as_ref().map(Config::storages).unwrap_or_default()),
+        }
+        Ok(own)
+    }
+
     /// Volumes that bear the container's number, on storages that keep them as files.
-    fn volumes(&self, ctid: Ctid) -> Vec<String> {
+    pub(super) fn volumes(&self, ctid: Ctid) -> Vec<String> {
         let mut found = Vec::new();
         for storage in self.host.storages().into_iter().filter(|storage| storage.holds("rootdir") && storage.is_on(&self.host.node)) {
             let Some(images) = images(&storage, ctid) else { continue };
@@ -149,20 +179,35 @@ impl Act<'_, Pct> {
     ///
     /// In the boot of the intent: its shim began, which it does only once the number was found free, and at most one task of the
     /// kind was started since, which then is its own. In a later boot, when the shim's record is gone: the last task of the kind
-    /// was started while the intent was carried out.
+    /// was started while the intent was carried out. In both, no task of another kind was started since that makes a container of
+    /// this number; a clone of another source needs not be asked for, since its task begins with more than a lock written.
     pub(super) fn made_it(&self, kind: &str, task_of: Ctid) -> bool {
         let tasks = self.tasks_of(kind, task_of);
+        let others = || MAKING.iter().filter(|other| **other != kind).flat_map(|other| self.tasks_of(other, self.intent().ctid));
         let now = self.local.clock.now();
         match self.place().began_at(&self.intent_ref, self.local.clock.boot()) {
             Some(ticks) => {
                 let age_s = (now.moment.boottime_ms / 1000).saturating_sub(ticks / TICKS_PER_S);
                 let since = u64::try_from(now.wall.0 / 1000).unwrap_or(0).saturating_sub(age_s + ROUNDING_S);
                 // By ticks, which are finer; by seconds as well, since ticks of another boot mean nothing.
-                tasks.iter().filter(|task| task.start_ticks >= ticks && task.started >= since).count() <= 1
+                let is_since = |task: &Upid| task.start_ticks >= ticks && task.started >= since;
+                tasks.iter().filter(|task| is_since(task)).count() <= 1 && !others().any(|task| is_since(&task))
             }
             None if self.intent().deadline.boot == *self.local.clock.boot() => false,
-            None => tasks.last().is_some_and(|last| in_time(self.effect, last)),
+            None => {
+                let booted_s = self.booted_s();
+                let last = tasks.last().filter(|last| in_time(self.effect, last, booted_s));
+                last.is_some_and(|last| others().all(|task| task.started < last.started))
+            }
         }
+    }
+
+    /// When this boot began, in seconds since 1970; unknown of a boot that is not the kernel's but a test's.
+    fn booted_s(&self) -> Option<u64> {
+        let kernels = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let now = self.local.clock.now();
+        let is_kernels = self.local.clock.boot().to_string() == kernels.trim();
+        is_kernels.then(|| u64::try_from(now.wall.0 / 1000).unwrap_or(0).saturating_sub(now.moment.boottime_ms / 1000))
     }
 
     /// Whether the container is what was unpacked of its template when tar was killed. Proxmox takes it for whole then: tar runs
@@ -203,25 +248,43 @@ fn volume_name(storage: &Storage, name: String) -> String {
     format!("{name}.{suffix}")
 }
 
-/// Whether a task was started while the intent was being carried out, by the time since boot that both name.
-fn in_time(effect: &Effect, task: &Upid) -> bool {
+/// Whether a task was started while the intent was being carried out, by the time since boot that both name; and before this boot,
+/// in which others' tasks may have the same.
+fn in_time(effect: &Effect, task: &Upid, booted_s: Option<u64>) -> bool {
     let Intent { deadline, step, .. } = &effect.intent;
     let until = deadline.boottime_ms.saturating_add(ROUNDING_MS);
     let from = deadline.boottime_ms.saturating_sub(ms(limits::timeout(step, &effect.spec))).saturating_sub(ROUNDING_MS);
     let started = task.start_ticks * 1000 / TICKS_PER_S;
-    (from..=until).contains(&started)
+    (from..=until).contains(&started) && is_before(task, booted_s)
+}
+
+/// Whether a task was started before a boot began.
+fn is_before(task: &Upid, booted_s: Option<u64>) -> bool {
+    booted_s.is_none_or(|booted| task.started < booted + ROUNDING_S)
 }
 
 fn ms(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The volumes that a configuration names, in every section.
-fn volumes_named(config: &Config) -> Vec<String> {
-    let sections = std::iter::once(config.main()).chain(config.snapshots().map(|(_, section)| section)).chain(config.pending());
-    let values = sections.flat_map(|section| section.settings().collect::<Vec<_>>());
-    let of_disk = |key: &str| key == "rootfs" || key.starts_with("mp") || key.starts_with("unused");
-    values.filter(|(key, _)| of_disk(key)).map(|(_, value)| value.split(',').next().unwrap_or_default().to_owned()).collect()
+fn storage_of(volume: &str) -> &str {
+    volume.split(':').next().unwrap_or_default()
+}
+
+impl Config {
+    /// The volumes and directories that it names, in every section.
+    fn volumes(&self) -> Vec<String> {
+        let sections = std::iter::once(self.main()).chain(self.snapshots().map(|(_, section)| section)).chain(self.pending());
+        let values = sections.flat_map(|section| section.settings().collect::<Vec<_>>());
+        let of_disk = |key: &str| key == "rootfs" || key.starts_with("mp") || key.starts_with("unused");
+        values.filter(|(key, _)| of_disk(key)).map(|(_, value)| value.split(',').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The storages of its volumes.
+    pub(super) fn storages(&self) -> BTreeSet<String> {
+        let volumes = self.volumes().into_iter().filter(|volume| !volume.starts_with('/'));
+        volumes.filter_map(|volume| Some(volume.split_once(':')?.0.to_owned())).collect()
+    }
 }
 
 fn unescaped(point: &str) -> String {
@@ -231,6 +294,14 @@ fn unescaped(point: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_of_this_boot_is_not_one_of_the_boot_before() {
+        let task: Upid = "UPID:vm:00006557:000702B3:6B039B94:vzcreate:220:root@pam:".parse().expect("an id");
+        assert!(is_before(&task, Some(task.started + 1)) && is_before(&task, Some(task.started - 1)), "clocks are rounded");
+        assert!(!is_before(&task, Some(task.started - ROUNDING_S)));
+        assert!(is_before(&task, None), "nothing is known");
+    }
 
     #[test]
     fn what_was_found_is_read_back_from_its_text() {

@@ -15,6 +15,7 @@ use crate::plan::{SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
 use crate::shim::Kept;
 
 use super::Pct;
+use super::child::worker_of;
 use super::config::Config;
 use super::leftover::Leftover;
 
@@ -72,6 +73,8 @@ impl Act<'_, Pct> {
 
     /// Takes away a container that is not whole: its mounts, its lock, itself with every volume of its number.
     fn clear_away(&self, leftover: &str) -> Taken<()> {
+        // Before anything is taken off: its mounts are in use.
+        self.check_no_worker()?;
         let Some(config) = self.found_config()? else { return self.clear_remains(leftover) };
         let marked = self.check_mark().is_ok();
         if marked && is_whole(&config) && !self.is_torn() {
@@ -88,7 +91,9 @@ impl Act<'_, Pct> {
             None => {}
         }
         // Unlocked and destroyed without this, it would leave the volume that its configuration does not name yet.
-        let said = self.pct(self.words(["destroy"], ["--destroy-unreferenced-disks", "1"]))?;
+        // It looks on every storage: not if something is where only others can have put it.
+        let all = if self.strange_volumes()?.is_empty() { "1" } else { "0" };
+        let said = self.pct(self.words(["destroy"], ["--destroy-unreferenced-disks", all]))?;
         if self.found_config()?.is_some() {
             return Err(self.refused(&said, "the half-made container was not destroyed"));
         }
@@ -97,16 +102,27 @@ impl Act<'_, Pct> {
 
     /// What is left without a configuration: mounts, and the volumes that were found.
     fn clear_remains(&self, leftover: &str) -> Taken<()> {
+        self.check_no_worker()?;
+        self.check_not_elsewhere()?;
         self.unmount()?;
+        let ctid = self.intent().ctid;
         for volume in Leftover::volumes_in(leftover) {
-            if self.leftover()?.volumes.contains(&volume) {
+            if self.volumes(ctid).contains(&volume) {
                 let said = self.call("pvesm", vec!["free".to_owned(), volume.clone()], Kept::LockAndToken)?;
-                if self.leftover()?.volumes.contains(&volume) {
+                if self.volumes(ctid).contains(&volume) {
                     return Err(self.refused(&said, &format!("the volume {volume} is still there")));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Waits while a worker lives that is about the container: none of ours does any more, or it would have been waited for.
+    pub(super) fn check_no_worker(&self) -> Taken<()> {
+        match worker_of(self.intent().ctid) {
+            Some((pid, title)) => Err(self.waits_for(pid, title)),
+            None => Ok(()),
+        }
     }
 
     /// Takes off what is mounted where Proxmox mounts a container that it works on. The container is down: a running one has its
@@ -151,7 +167,10 @@ impl Act<'_, Pct> {
             }
             Step::CloneHold | Step::CloneRelease => self.is_repaired(SNAPSHOT_FOR_CLONES),
             Step::SnapshotTake => self.is_repaired(SNAPSHOT_BEFORE_VOLUMES),
-            Step::DownDestroy => Ok(self.left_of_destroyed().is_ok()),
+            Step::DownDestroy => {
+                let volumes = self.volumes(self.intent().ctid);
+                Ok(self.left_of_destroyed().is_ok() && !Leftover::volumes_in(leftover).iter().any(|volume| volumes.contains(volume)))
+            }
             Step::FinalizeStart | Step::RunStart => Ok(self.up()?.is_down()),
             Step::TemplateFetch
             | Step::DefineMark

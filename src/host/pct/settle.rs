@@ -70,12 +70,12 @@ impl Act<'_, Pct> {
     /// The verdict on the step, with what its child left.
     pub(super) fn probe(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
-            Action::Create { .. } => match self.at_place("vzcreate", self.intent().ctid)? {
+            Action::Create { .. } => match self.at_place_after("vzcreate", self.intent().ctid, result)? {
                 AtPlace::Ours => Ok(Evidence::Created { left_out: 0 }),
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
             },
-            Action::Clone { source, incarnation, from: _ } => match self.at_place("vzclone", *source)? {
+            Action::Clone { source, incarnation, from: _ } => match self.at_place_after("vzclone", *source, result)? {
                 AtPlace::Ours => or_absent(self.cloned(*source, *incarnation)),
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
@@ -108,6 +108,11 @@ impl Act<'_, Pct> {
         }
     }
 
+    /// What this process wrote and can be read may not be on the disk yet.
+    fn written(&self, evidence: Evidence) -> Taken {
+        self.sync_cluster().map(|()| evidence)
+    }
+
     /// The verdict on a step of a container that is there and ours.
     fn probe_marked(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
@@ -116,17 +121,21 @@ impl Act<'_, Pct> {
                 self.probe_snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by })
             }
             Action::TakeSnapshot => self.probe_snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| snapshot::taken()),
-            Action::SetFirewall => or_absent(self.firewall_set()),
+            Action::SetFirewall => self.written(or_absent(self.firewall_set())?),
             Action::Stop { .. } => done_if(self.up()?.is_down(), Evidence::Stopped),
             Action::Release => self.probe_released(),
-            Action::Configure => or_absent(self.configured()),
+            Action::Configure => self.written(or_absent(self.configured())?),
             Action::Start { idmap, sources, .. } => self.probe_started(idmap, sources),
             Action::ReadIdmap { init } => self.read_idmap(init),
             Action::Attach { mount, source, idmap } => {
                 let sound = crate::host::ownership::verify_for(&mount.volume, source, idmap, &self.local.grounds).is_ok();
-                or_absent(self.attached(mount, source)).and_then(|evidence| done_if(sound, evidence))
+                or_absent(self.attached(mount, source))
+                    .and_then(|evidence| done_if(sound, evidence))
+                    .and_then(|evidence| self.written(evidence))
             }
-            Action::Detach { mount } => done_if(self.attached_at(&mount.at)?.is_empty(), Evidence::Detached),
+            Action::Detach { mount } => {
+                done_if(self.attached_at(&mount.at)?.is_empty(), Evidence::Detached).and_then(|evidence| self.written(evidence))
+            }
             Action::AwaitReady { init } => self.probe_ready(init),
             Action::RunScript { init } => self.probe_script(init, result),
             Action::AskHealth { init } => self.probe_health(init, result),

@@ -69,12 +69,16 @@ impl Act<'_, Pct> {
     /// lock of its own.
     pub(super) fn repair_snapshot(&self, name: &str) -> Taken<()> {
         self.check_mark()?;
-        self.thaw()?;
+        self.check_no_worker()?;
         let config = self.config()?;
         match config.main().lock() {
-            Some(lock) if LOCKS.contains(&lock) => self.unlock()?,
+            Some(lock) if is_ours(&config, name) => {
+                tracing::debug!(lock, name, "left by a snapshot that was cut off");
+                self.thaw()?;
+                self.unlock()?;
+            }
             Some(lock) => return Err(self.locked(lock)),
-            None => {}
+            None => self.thaw()?,
         }
         if found(&config, name) == Found::Half {
             self.delete_snapshot(name, &["--force", "1"])?;
@@ -101,29 +105,29 @@ impl Act<'_, Pct> {
     /// What became of [`Self::snapshot`], by looking.
     pub(super) fn probe_snapshot(&self, name: &str) -> Taken<()> {
         let config = self.config()?;
-        let locked = config.main().lock().is_some_and(|lock| LOCKS.contains(&lock));
-        match found(&config, name) {
-            Found::Whole if !locked => Ok(()),
-            Found::No if !locked => Err(Box::new(StepResult::Absent)),
-            Found::Whole | Found::Half | Found::No => Err(self.half(name)),
+        match (found(&config, name), config.main().lock().filter(|lock| LOCKS.contains(lock))) {
+            (Found::Whole, None) => Ok(()),
+            (Found::No, None) => Err(Box::new(StepResult::Absent)),
+            (Found::Whole | Found::Half | Found::No, Some(lock)) if !is_ours(&config, name) => Err(self.locked(lock)),
+            (Found::Half, None) | (Found::Whole | Found::Half | Found::No, Some(_)) => Err(self.half(name)),
         }
     }
 
     /// What became of [`Self::release`], by looking.
     pub(super) fn probe_released(&self) -> Taken {
         let config = self.config()?;
-        let locked = config.main().lock().is_some_and(|lock| LOCKS.contains(&lock));
-        match found(&config, SNAPSHOT_FOR_CLONES) {
-            Found::No if !locked => Ok(Evidence::Released),
-            Found::Whole if !locked => Err(Box::new(StepResult::Absent)),
-            Found::Whole | Found::Half | Found::No => Err(self.half(SNAPSHOT_FOR_CLONES)),
+        match (found(&config, SNAPSHOT_FOR_CLONES), config.main().lock().filter(|lock| LOCKS.contains(lock))) {
+            (Found::No, None) => Ok(Evidence::Released),
+            (Found::Whole, None) => Err(Box::new(StepResult::Absent)),
+            (Found::Whole | Found::Half | Found::No, Some(lock)) if !is_ours(&config, SNAPSHOT_FOR_CLONES) => Err(self.locked(lock)),
+            (Found::Half, None) | (Found::Whole | Found::Half | Found::No, Some(_)) => Err(self.half(SNAPSHOT_FOR_CLONES)),
         }
     }
 
     /// Whether nothing is left of what [`Self::repair_snapshot`] puts right.
     pub(super) fn is_repaired(&self, name: &str) -> Taken<bool> {
         let config = self.config()?;
-        Ok(found(&config, name) != Found::Half && config.main().lock().is_none_or(|lock| !LOCKS.contains(&lock)))
+        Ok(found(&config, name) != Found::Half && !is_ours(&config, name))
     }
 
     fn half(&self, name: &str) -> Box<StepResult> {
@@ -144,6 +148,14 @@ pub(super) fn check(config: &Config, source: Ctid) -> Taken<()> {
 /// What `snapshot.take` leaves as evidence.
 pub(super) fn taken() -> Evidence {
     Evidence::Snapshot { name: SNAPSHOT_BEFORE_VOLUMES.to_owned() }
+}
+
+/// Whether the configuration bears a lock that our snapshot of this name explains. Proxmox writes the section and the lock at
+/// once, and takes both out at once: without our section, or with another that is half done, the lock is somebody else's.
+fn is_ours(config: &Config, name: &str) -> bool {
+    let of_snapshot = config.main().lock().is_some_and(|lock| LOCKS.contains(&lock));
+    let mut others = config.snapshots().filter(|(other, _)| *other != name);
+    of_snapshot && config.snapshot(name).is_some() && !others.any(|(_, section)| section.value("snapstate").is_some())
 }
 
 /// Where a snapshot is, by the configuration.

@@ -27,6 +27,8 @@ pub struct Storage {
     /// Where templates are below [`Self::path`], if not where they are by default.
     templates: Option<String>,
     snippets: Option<String>,
+    pool: Option<String>,
+    mount_point: Option<PathBuf>,
 }
 
 /// What a storage can do with containers.
@@ -76,6 +78,12 @@ impl Storage {
     pub fn copies_from_snapshot(&self, volume: &str) -> bool {
         let subvolume = self.kind == "btrfs" && Path::new(volume).extension().is_some_and(|suffix| suffix == "subvol");
         self.abilities.is_some_and(|can| can.copies_from_snapshot) && !subvolume
+    }
+
+    /// Where its file systems are mounted: the files of a storage that keeps files, the datasets of a ZFS pool.
+    pub fn file_system(&self) -> Option<PathBuf> {
+        let datasets = self.mount_point.clone().or_else(|| Some(Path::new("/").join(self.pool.as_ref()?)));
+        self.path.clone().or_else(|| datasets.filter(|_| self.kind == "zfspool"))
     }
 
     /// Whether its files are surely on this machine, so that looking at them cannot hang.
@@ -137,6 +145,8 @@ fn read(stanza: &Stanza) -> Storage {
         abilities: KINDS.iter().find(|(kind, _)| *kind == stanza.kind).map(|(_, abilities)| *abilities),
         templates: special("vztmpl"),
         snippets: special("snippets"),
+        pool: stanza.get("pool").map(str::to_owned),
+        mount_point: stanza.get("mountpoint").map(PathBuf::from),
     }
 }
 
@@ -183,6 +193,10 @@ mod tests {
             assert_eq!(local.file(wrong), None, "{wrong}");
         }
         assert_eq!(storage("tank").file("vztmpl/a"), None);
+        assert_eq!(storage("tank").file_system(), Some("/rpool/data".into()));
+        assert_eq!(parse("zfspool: z\n\tpool a/b\n\tmountpoint /srv/z\n")[0].file_system(), Some("/srv/z".into()));
+        assert_eq!(parse("rbd: ceph\n\tpool a\n")[0].file_system(), None);
+        assert_eq!(local.file_system(), Some("/var/lib/vz".into()));
         let storages = parse(TEXT);
         assert_eq!(
             of_volume(&storages, "tank:subvol-1").map(|(storage, rest)| (storage.kind.as_str(), rest)),

@@ -115,10 +115,7 @@ impl<'a> Node<'a> {
     fn vet_number(&self, spec: &Spec, objections: &mut Objections<'_>) {
         let ctid = spec.ctid;
         if let Some(state) = self.managed.get(&ctid.get()) {
-            objections.push(
-                format!("high availability manages it (state {state}): start and stop would only ask, and be undone"),
-                format!("take it out of high availability with `ha-manager remove ct:{ctid}`; phoenix does not drive it yet"),
-            );
+            objections.push(ha::objection(state), ha::remedy(ctid));
         }
         if let Some(what) = observe::elsewhere(self.guests.get(&ctid.get()), &self.name) {
             objections.push(what, "give the container a number that is free; `pvesh get /cluster/nextid` names one");

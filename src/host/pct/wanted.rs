@@ -18,6 +18,8 @@ use super::config::values::Size;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     settings: BTreeMap<String, String>,
+    /// A key that must not be there, beside those that are the spec's.
+    unwanted: Option<&'static str>,
 }
 
 /// What has to be said to `pct set`.
@@ -65,7 +67,7 @@ impl Wanted {
         for (index, found) in options.devices.iter().enumerate() {
             set(&format!("dev{index}"), Some(device(found)));
         }
-        Self { settings }
+        Self { settings, unwanted: None }
     }
 
     /// What a clone must not bring along, beside what [`Self::of`] takes out: autostart, protection, shared directories.
@@ -73,6 +75,10 @@ impl Wanted {
         let mut wanted = Self::of(spec);
         wanted.settings.insert("onboot".to_owned(), "0".to_owned());
         wanted.settings.insert("protection".to_owned(), "0".to_owned());
+        match startup(spec.autostart) {
+            Some(startup) => drop(wanted.settings.insert("startup".to_owned(), startup)),
+            None => wanted.unwanted = Some("startup"),
+        }
         wanted
     }
 
@@ -82,7 +88,7 @@ impl Wanted {
         let mut settings = BTreeMap::from([("onboot".to_owned(), switch(spec.autostart.enabled))]);
         settings.insert("protection".to_owned(), switch(spec.host_options.protection));
         settings.extend(startup(spec.autostart).map(|startup| ("startup".to_owned(), startup)));
-        Self { settings }
+        Self { settings, unwanted: None }
     }
 
     /// All of it, for a container that is made anew.
@@ -118,6 +124,7 @@ impl Wanted {
             let lost = found.keys().filter(|key| is_own(key) && !self.settings.contains_key(*key));
             change.delete.extend(lost.cloned());
         }
+        change.delete.extend(self.unwanted.filter(|key| found.contains_key(*key)).map(str::to_owned));
         change
     }
 }
@@ -298,7 +305,8 @@ mod tests {
     }
 
     fn wanted(settings: &[(&str, &str)]) -> Wanted {
-        Wanted { settings: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect() }
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Wanted { settings, unwanted: None }
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! Rows of the table of doubts that need no cut-off `pct`, and a start that hangs.
+//!
+//! Apart from `settle`, whose rows each kill a `pct` in the middle.
+
+use std::time::Duration;
+
+use phoenix::ids::Step;
+use phoenix::machine::{Evidence, FailureClass, StepResult};
+use phoenix::plan::{Action, Reason, StartPurpose};
+
+use crate::fleets::ctid;
+use crate::hands::{Hands, incarnation};
+use crate::settle::repaired;
+use crate::world::{World, partial, vmid};
+
+#[track_caller]
+fn failed(result: &StepResult, wanted: &FailureClass) {
+    assert!(matches!(result, StepResult::Failed(failure) if failure.class == *wanted), "{result:?}");
+}
+
+#[test]
+fn a_start_that_hangs_past_its_deadline_is_partial_and_its_processes_are_ended() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_860));
+    world.created(&spec);
+    world.node.fault("start 900860 hang-after config 60s").expect("a fault");
+    let action = Action::Start { purpose: StartPurpose::Finalize, idmap: spec.idmap.clone(), sources: Vec::new() };
+    let (seq, mut effect) = (world.next_seq(), world.effect(&spec, Step::FinalizeStart.id(), action));
+    effect.intent.deadline = world.host.now().expect("a time").moment.after(Duration::from_secs(2));
+    std::thread::scope(|scope| {
+        let (world, carried) = (&world, effect.clone());
+        let carrying = scope.spawn(move || world.carry_out(carried));
+        crate::settle::wait_until(|| world.node.faults_left().is_empty());
+        crate::settle::kill(&["__shim", "900860"]);
+        drop(carrying.join());
+    });
+    let leftover = partial(world.settle_as(effect, seq));
+    repaired(&world, &spec, &Step::FinalizeStart, &leftover);
+    world.finalized(&spec);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+#[test]
+fn the_kernels_map_is_asked_of_the_init_that_was_started() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_861));
+    world.created(&spec);
+    let init = world.started(&spec);
+    let found = world.settle(&spec, Step::FinalizeIdmap.id(), Action::ReadIdmap { init: init.clone() });
+    assert_eq!(found, StepResult::Done(Evidence::Idmap { init: init.clone(), idmap: spec.idmap.clone() }));
+    let mut other = init.clone();
+    other.start_ticks += 1;
+    failed(&world.settle(&spec, Step::FinalizeIdmap.id(), Action::ReadIdmap { init: other }), &FailureClass::InitLost);
+    world.done(&spec, Step::DownStop, Action::Stop { init: Some(init) });
+}
+
+#[test]
+fn a_directory_is_prepared_once_its_owner_and_mode_are_right() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_862));
+    world.created(&spec);
+    let mount = world.mount("rows", "/srv/rows");
+    let prepare = || Action::Prepare { volume: mount.volume.clone(), idmap: spec.idmap.clone() };
+    let step = Step::VolumePrepare(mount.volume.name.clone());
+    assert_eq!(world.settle(&spec, step.clone().id(), prepare()), StepResult::Absent);
+    let evidence = world.done(&spec, step.clone(), prepare());
+    assert_eq!(world.settle(&spec, step.id(), prepare()), StepResult::Done(evidence));
+}
+
+#[test]
+fn a_mark_that_is_gone_is_written_only_if_a_person_asked() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_863));
+    world.created(&spec);
+    assert_eq!(world.settle(&spec, Step::DefineMark.id(), Action::Mark), StepResult::Done(Evidence::Marked));
+    let unmarked: String = world.config(spec.ctid).lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    std::fs::write(world.node.root().join("etc/pve/lxc/900863.conf"), unmarked).expect("written");
+    failed(&world.settle(&spec, Step::DefineMark.id(), Action::Mark), &FailureClass::MarkMissing);
+    let mut effect = world.effect(&spec, Step::DefineMark.id(), Action::Mark);
+    effect.intent.reason = Reason::Asked;
+    assert_eq!(Hands::settle(&world, effect.clone()), StepResult::Absent);
+    assert_eq!(world.carry_out(effect.clone()).result, StepResult::Done(Evidence::Marked));
+    assert_eq!(Hands::settle(&world, effect), StepResult::Done(Evidence::Marked));
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+#[test]
+fn results_of_scripts_go_with_the_container_also_after_a_cut() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_864));
+    world.created(&spec);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+    // What a cut between the configuration and the results leaves.
+    let results = world.path("state/results/900864").join(incarnation(spec.ctid).to_string());
+    std::fs::create_dir_all(&results).expect("a directory");
+    let leftover = partial(world.settle(&spec, Step::DownDestroy.id(), Action::Destroy));
+    repaired(&world, &spec, &Step::DownDestroy, &leftover);
+    assert!(!results.exists());
+    assert_eq!(world.node.conf(vmid(spec.ctid)), None);
+}
+
+#[test]
+fn a_disk_that_may_grow_has_more_time_than_an_edit() {
+    let mut spec = crate::fleets::spec(900_865);
+    let time = |spec: &phoenix::manifest::Spec| phoenix::engine::limits::timeout(&Step::ConfigureSet.id(), spec);
+    spec.resources.disk_gb = None;
+    let edit = time(&spec);
+    spec.resources.disk_gb = Some(8);
+    assert!(time(&spec) >= 10 * edit);
+}
