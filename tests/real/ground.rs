@@ -359,6 +359,16 @@ impl Ground {
         self.control_groups().iter().for_each(|group| remove_cgroup(group));
     }
 
+    /// Freezes a container, as a snapshot does.
+    pub(crate) fn freeze(&self, place: u32) {
+        let groups = cgroups(self.kind(), &self.ctid(place).to_string());
+        let files = [("freezer.state", "FROZEN"), ("cgroup.freeze", "1")];
+        let switch = |group: &PathBuf| files.iter().map(|(file, word)| (group.join(file), *word)).find(|(file, _)| file.exists());
+        let is_payload = |group: &&PathBuf| group.display().to_string().contains("lxc/") || group.display().to_string().contains("payload");
+        let (file, word) = groups.iter().filter(is_payload).find_map(switch).expect("a freezer");
+        fs::write(file, word).expect("frozen");
+    }
+
     pub(crate) fn processes(&self) -> Vec<processes::Process> {
         processes::belonging(&self.directories())
     }

@@ -6,9 +6,14 @@
 //! Sources: `cgroups(7)`, the kernel's `cgroup-v1/memory.rst` and `cgroup-v2.rst`.
 
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::ids::Ctid;
 use crate::manifest::Resources;
+
+use super::proc::Held;
 
 /// Where the controllers are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +34,8 @@ enum Version {
 const CPU_PERIOD_US: u64 = 100_000;
 /// How deep groups made inside a container are followed; a container may nest them deeper, and keeps them then.
 const GROUPS_DEPTH_MAX: usize = 32;
+/// How long a process that was killed may take to end.
+const END_MAX: Duration = Duration::from_secs(5);
 const MIB: u64 = 1024 * 1024;
 
 /// All keys that [`Controllers::settings`] may write; others under `lxc.cgroup` are left alone.
@@ -124,6 +131,40 @@ pub(crate) fn remove_empty(ctid: Ctid) {
             remove_group(&point.join(parent).join(ctid.to_string()), 0);
         }
     }
+}
+
+/// Ends what is left in the groups that Proxmox gives a container whose monitor is gone: nobody can reach it any more, and nothing
+/// starts beside it. What is frozen is thawed, or it would not end. A group that does not get empty is noticed when it is in the way.
+pub(crate) fn end_members(ctid: Ctid) {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for (point, ..) in mountinfo.lines().filter_map(parse_mount).filter(|(_, kind, _)| kind.starts_with("cgroup")) {
+        for pid in members(&point.join("lxc").join(ctid.to_string()), 0) {
+            // Held before it is looked at again, so that it is the one that is ended.
+            let Some(held) = Held::open(pid).filter(|_| is_in_payload(pid, ctid)) else { continue };
+            if held.signal(Signal::KILL).is_ok() {
+                crate::shim::thaw(pid);
+                held.ends_within(END_MAX);
+            }
+        }
+    }
+}
+
+/// The processes in a group and below.
+fn members(group: &Path, depth: usize) -> Vec<u32> {
+    let own = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let mut found: Vec<u32> = own.lines().filter_map(|line| line.parse().ok()).collect();
+    if depth < GROUPS_DEPTH_MAX {
+        let below = std::fs::read_dir(group).into_iter().flatten().flatten();
+        let groups = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        found.extend(groups.flat_map(|entry| members(&entry.path(), depth + 1)));
+    }
+    found
+}
+
+fn is_in_payload(pid: u32, ctid: Ctid) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let payload = Path::new("/lxc").join(ctid.to_string());
+    text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|group| Path::new(group).starts_with(&payload))
 }
 
 /// `lxc.payload.101`, `lxc.monitor.101`, and with `-1`, `-2` and so on where such a name was taken (`lxc.container.conf(5)`).

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::host::local::Backend;
 use crate::host::local::act::{Act, Taken, failed, io_failed};
 use crate::host::local::life::Up;
+use crate::host::local::{cgroup, proc};
 use crate::ids::{Ctid, IdMap, Step};
 use crate::machine::{FailureClass, StepResult};
 use crate::plan::{Init, Source};
@@ -30,6 +31,7 @@ impl Act<'_, Pct> {
         if !self.settled_up()?.is_down() {
             return self.started(idmap)?.ok_or_else(|| failed(FailureClass::Transient, "the container went down while it was looked at"));
         }
+        self.end_orphans();
         self.remove_control_groups();
         let said = self.call("pct", self.words(["start"], []), Kept::Nothing)?;
         match self.started(idmap)? {
@@ -42,7 +44,7 @@ impl Act<'_, Pct> {
     pub(super) fn stop(&self, init: Option<&Init>) -> Taken<()> {
         self.check_mark()?;
         let up = self.up()?;
-        let Some(running) = &up.init else { return self.put_down(init) };
+        let Some(running) = &up.init else { return self.put_down_all(init) };
         // Frozen, it would neither hear of a shutdown nor, in the old hierarchy, die.
         crate::shim::thaw(running.pid);
         let said = if self.intent().step.step == Step::FinalizeStop {
@@ -63,7 +65,23 @@ impl Act<'_, Pct> {
                 return Err(refused);
             }
         }
-        self.put_down(init)
+        self.put_down_all(init)
+    }
+
+    /// As [`Self::put_down`], with what a killed monitor left running.
+    pub(super) fn put_down_all(&self, init: Option<&Init>) -> Taken<()> {
+        self.stop_hard(init)?;
+        self.end_orphans();
+        self.remove_control_groups();
+        Ok(())
+    }
+
+    /// Ends what runs of the container without a monitor, which is how LXC knows what runs. It is ours: that was asked.
+    fn end_orphans(&self) {
+        let ctid = self.intent().ctid;
+        if !proc::is_started_anywhere(ctid) {
+            cgroup::end_members(ctid);
+        }
     }
 
     /// What runs of another container.

@@ -49,7 +49,7 @@ impl Act<'_, Pct> {
             }
             Step::FinalizeStart | Step::RunStart => {
                 self.check_mark()?;
-                self.put_down(None)?;
+                self.put_down_all(None)?;
             }
             // These are whole or not there.
             Step::TemplateFetch
