@@ -261,6 +261,7 @@ fn what_a_killed_pct_was_writing_goes_and_what_another_is_writing_stays() {
     let (mut spec, stranger) = (world.spec(ctid(900_766)), 900_767);
     world.created(&spec);
     let directory = world.node.root().join("etc/pve/lxc");
+    #[expect(clippy::disallowed_methods, reason = "a process that has ended is wanted")]
     let ended = std::process::Command::new("true").spawn().and_then(|mut child| child.wait().map(|_| child.id())).expect("a process");
     let draft = |id: u32, pid: u32| directory.join(format!("{id}.conf.tmp.{pid}"));
     let (left, living, of_another) = (draft(900_766, ended), draft(900_766, std::process::id()), draft(stranger, ended));
