@@ -73,7 +73,8 @@ fn a_mark_that_is_gone_is_written_only_if_a_person_asked() {
     let spec = world.spec(ctid(900_863));
     world.created(&spec);
     assert_eq!(world.settle(&spec, Step::DefineMark.id(), Action::Mark), StepResult::Done(Evidence::Marked));
-    let unmarked: String = world.config(spec.ctid).lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let config = world.config(spec.ctid);
+    let unmarked = config.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect::<String>();
     std::fs::write(world.node.root().join("etc/pve/lxc/900863.conf"), unmarked).expect("written");
     failed(&world.settle(&spec, Step::DefineMark.id(), Action::Mark), &FailureClass::MarkMissing);
     let mut effect = world.effect(&spec, Step::DefineMark.id(), Action::Mark);
