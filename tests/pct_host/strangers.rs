@@ -84,6 +84,18 @@ fn volumes_on_storages_that_nobody_named_are_not_freed() {
 }
 
 #[test]
+fn a_volume_that_a_repair_names_is_freed_on_whatever_storage_it_was_found() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_866));
+    let leftover = "volumes btr:900866/vm-900866-disk-7.raw";
+    let disk = file(&world, "var/lib/vz/btr/images/900866/vm-900866-disk-7/disk.raw".to_owned(), "of a configuration that is gone");
+    let id = StepId { step: Step::DownDestroy, repair: true };
+    assert_eq!(world.settle(&spec, id, Action::Repair { leftover: leftover.to_owned() }), StepResult::Absent);
+    assert_eq!(repair(&world, &spec, Step::DownDestroy, leftover), StepResult::Done(Evidence::Repaired));
+    assert!(!disk.exists());
+}
+
+#[test]
 fn who_won_the_number_keeps_what_it_made() {
     let Some(world) = World::new() else { return };
     let spec = world.spec(ctid(900_852));
