@@ -133,6 +133,11 @@ impl Engine {
 
     fn next_up(&mut self, ctid: Ctid) -> Next {
         let Some(life) = self.life(ctid) else { return Next::Over };
+        if life.may_exist() && life.may_go_down() {
+            // Up now and down in a moment: what was begun comes to its end first.
+            let init = life.init().cloned();
+            return self.step(ctid, Step::DownStop, Action::Stop { init });
+        }
         if let Some(by) = life.held() {
             return self.next_held(ctid, by);
         }

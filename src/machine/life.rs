@@ -259,6 +259,13 @@ impl Life {
         Due::Pass(next)
     }
 
+    /// Whether the container was asked to shut down and may still do so: its stop on the way down was begun and did not come to
+    /// its end.
+    pub fn may_go_down(&self) -> bool {
+        let stop = self.record(&Step::DownStop);
+        !stop.done && matches!(stop.past, Past::CutOff | Past::Failed(_))
+    }
+
     /// The state after `step` succeeds with this evidence: the next one if it was the last that was missing.
     pub fn after(&self, step: &StepId, evidence: &Evidence) -> State {
         if step.repair {
@@ -461,8 +468,9 @@ impl Life {
         }
     }
 
-    /// What rested on the living init is to be done again; what scripts achieved stays.
+    /// What rested on the living init is to be done again; what scripts achieved stays. Whoever was asked to shut down is gone.
     fn lose_live(&mut self) {
+        self.steps.entry(Step::DownStop).or_default().past = Past::Untried;
         if phoenix_journal::sabotaged("lost_inits_are_believed") {
             return;
         }
