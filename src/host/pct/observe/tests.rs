@@ -159,13 +159,15 @@ fn where_the_clusters_file_system_is_not_mounted_nothing_is_absent() {
 }
 
 #[test]
-fn only_what_is_asked_for_is_read() {
+fn only_what_is_asked_for_is_read_and_what_cannot_be_read_is_its_containers_affair() {
     let node = Node::new();
     node.write("etc/pve/lxc/900101.conf", &marked(900_101));
     // Reading a directory as a file would fail.
     fs::create_dir(node.path("etc/pve/lxc/900102.conf")).expect("a directory");
     assert_eq!(node.look(&[900_101]).len(), 1);
-    assert!(observe(&node.layout(), &boot(), &[ctid(900_102)]).is_err());
+    let seen = node.look(&[900_101, 900_102]);
+    assert_eq!(seen[&900_101].presence, Presence::Whole);
+    assert!(matches!(&seen[&900_102].presence, Presence::HalfMade(what) if what.contains("900102.conf")), "{:?}", seen[&900_102]);
 }
 
 #[test]
