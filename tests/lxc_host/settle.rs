@@ -149,7 +149,13 @@ fn a_starting_lxc_start_is_waited_for_until_the_deadline() {
     let hanging = |seconds: &str| {
         let mut command = std::process::Command::new("/bin/sh");
         command.arg0("lxc-start").args(["-c", &format!("sleep {seconds}; :"), "-P", &path, "-n", &id]);
-        command.spawn().expect("started")
+        let child = command.spawn().expect("started");
+        // It runs before its command line can be read.
+        let told = || std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
+        while !told().starts_with(b"lxc-start") {
+            std::thread::yield_now();
+        }
+        child
     };
     let mut child = hanging("0.3");
     let before = world.host.now().expect("a time").moment.boottime_ms;
@@ -162,7 +168,8 @@ fn a_starting_lxc_start_is_waited_for_until_the_deadline() {
     let mut child = hanging("30");
     let mut late = world.effect(&spec, Step::RunStart.id(), start(&spec));
     late.intent.deadline = world.host.now().expect("a time").moment;
-    assert!(matches!(world.settle_as(late, world.next_seq()), StepResult::Partial { .. }));
+    let verdict = world.settle_as(late, world.next_seq());
+    assert!(matches!(verdict, StepResult::Partial { .. }), "{verdict:?}");
     child.kill().expect("killed");
     child.wait().expect("waited for");
 }
