@@ -446,3 +446,15 @@ fn a_template_is_fetched_once() {
     assert_eq!(world.settle(&spec, Step::TemplateFetch.id(), Action::FetchTemplate), StepResult::Done(Evidence::Fetched));
     assert_eq!(world.verbs(), ["download"]);
 }
+
+#[test]
+fn a_fetch_that_was_killed_is_absent_or_done() {
+    let Some(world) = World::new() else { return };
+    for (piece, row) in [("begin", Row::Absent), ("copy", Row::Absent), ("rename", Row::Done)] {
+        let mut spec = world.spec(ctid(900_794));
+        let name = format!("{piece}.tar");
+        world.node.available(&world.path("busybox.tar"), &name).expect("available");
+        spec.origin = phoenix::manifest::Origin::Template(phoenix::manifest::Template::Stored(format!("local:vztmpl/{name}")));
+        check(&world, &spec, Step::TemplateFetch, || Action::FetchTemplate, &format!("download * kill-after {piece}"), row);
+    }
+}

@@ -117,10 +117,10 @@ impl Act<'_, Pct> {
     pub(super) fn probe_released(&self) -> Taken {
         let config = self.config()?;
         match (found(&config, SNAPSHOT_FOR_CLONES), config.main().lock().filter(|lock| LOCKS.contains(lock))) {
-            (Found::No, None) => Ok(Evidence::Released),
+            (Found::No, None | Some(_)) => Ok(Evidence::Released),
             (Found::Whole, None) => Err(Box::new(StepResult::Absent)),
-            (Found::Whole | Found::Half | Found::No, Some(lock)) if !is_ours(&config, SNAPSHOT_FOR_CLONES) => Err(self.locked(lock)),
-            (Found::Half, None) | (Found::Whole | Found::Half | Found::No, Some(_)) => Err(self.half(SNAPSHOT_FOR_CLONES)),
+            (Found::Whole | Found::Half, Some(lock)) if !is_ours(&config, SNAPSHOT_FOR_CLONES) => Err(self.locked(lock)),
+            (Found::Half, None) | (Found::Whole | Found::Half, Some(_)) => Err(self.half(SNAPSHOT_FOR_CLONES)),
         }
     }
 

@@ -114,7 +114,7 @@ pub fn run() -> ExitCode {
     let line: Vec<String> = [name.clone()].into_iter().chain(args.iter().cloned()).collect();
     record(&root, &line);
     ended(match name.as_str() {
-        "pveam" => others::pveam(&root, &args),
+        "pveam" => others::pveam(root, &args),
         "pvesm" => others::pvesm(&root, &args),
         "pveversion" => Ok(others::pveversion(&root, &args)),
         _ => pct(root, &args),

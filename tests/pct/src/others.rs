@@ -2,13 +2,21 @@
 
 use std::fs;
 
+use crate::arguments::{Kind, Takes};
+use crate::call::{Call, Command, Run};
 use crate::died::{Died, Outcome, die, out};
 use crate::lxc;
 use crate::root::Root;
 use crate::storage::{Storage, Volume};
 
+static DOWNLOAD: Command = Command {
+    name: "download",
+    takes: Takes::plain("download <storage> <template>", &[("storage", Kind::Text), ("template", Kind::Text)], &[]),
+    run: Run::Here(download),
+};
+
 /// `list STORAGE`, `available`, `download STORAGE TEMPLATE`. What can be downloaded lies in `ROOT/test/available`.
-pub(crate) fn pveam(root: &Root, args: &[String]) -> Outcome<u8> {
+pub(crate) fn pveam(root: Root, args: &[String]) -> Outcome<u8> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["update"] => out("update successful"),
@@ -18,7 +26,7 @@ pub(crate) fn pveam(root: &Root, args: &[String]) -> Outcome<u8> {
             }
         }
         ["list", storage, ..] => {
-            let storage = Storage::named(root, storage)?;
+            let storage = Storage::named(&root, storage)?;
             out(&format!("{:<60} {}", "NAME", "SIZE"));
             for name in names(&storage.templates()) {
                 #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
@@ -26,21 +34,31 @@ pub(crate) fn pveam(root: &Root, args: &[String]) -> Outcome<u8> {
                 out(&format!("{:<60} {mib:.2}MB", format!("{}:vztmpl/{name}", storage.name)));
             }
         }
-        ["download", storage, name, ..] => {
-            let (storage, from) = (Storage::named(root, storage)?, root.test("available").join(name));
-            if !from.is_file() {
-                return Err(Died::new(
-                    "400 Parameter verification failed.\ntemplate: no such template\npveam download <storage> <template>",
-                ));
-            }
-            let to = storage.templates().join(name);
-            out(&format!("downloading http://download.proxmox.com/images/system/{name} to {}", to.display()));
-            let copied = fs::create_dir_all(storage.templates()).and_then(|()| fs::copy(&from, &to));
-            copied.map_err(|error| Died::io("write", &to, &error))?;
-            out(&format!("download of 'http://download.proxmox.com/images/system/{name}' to '{}' finished", to.display()));
+        ["download", rest @ ..] => {
+            let rest = rest.iter().map(|&word| word.to_owned()).collect();
+            return Call::new(root, &DOWNLOAD, rest)?.go();
         }
         _ => return Err(Died::new("ERROR: no command specified\nUSAGE: pveam <COMMAND> [ARGS] [OPTIONS]")),
     }
+    Ok(0)
+}
+
+/// Under another name until it is whole; a download that is killed leaves that one.
+fn download(call: &Call) -> Outcome<u8> {
+    let (storage, name) = (Storage::named(&call.root, &call.given.positional[0])?, &call.given.positional[1]);
+    let from = call.root.test("available").join(name);
+    if !from.is_file() {
+        return Err(Died::new("400 Parameter verification failed.\ntemplate: no such template\npveam download <storage> <template>"));
+    }
+    let to = storage.templates().join(name);
+    let part = storage.templates().join(format!("{name}.tmp_dwnl.{}", std::process::id()));
+    out(&format!("downloading http://download.proxmox.com/images/system/{name} to {}", to.display()));
+    let copied = fs::create_dir_all(storage.templates()).and_then(|()| fs::copy(&from, &part));
+    copied.map_err(|error| Died::io("write", &part, &error))?;
+    call.piece("copy")?;
+    fs::rename(&part, &to).map_err(|error| Died::io("rename to", &to, &error))?;
+    call.piece("rename")?;
+    out(&format!("download of 'http://download.proxmox.com/images/system/{name}' to '{}' finished", to.display()));
     Ok(0)
 }
 
