@@ -33,7 +33,6 @@ pub struct Memory {
     inherited: Epoch,
     epochs: Vec<EpochId>,
     blobs: Arc<BTreeMap<Digest, Arc<[u8]>>>,
-    cache: Arc<BTreeMap<String, String>>,
     began: bool,
     full: bool,
 }
@@ -55,7 +54,6 @@ impl Memory {
             folded: Folded::default(),
             epochs: Vec::new(),
             blobs: Arc::default(),
-            cache: Arc::default(),
             began: false,
             full: false,
         })
@@ -105,16 +103,6 @@ impl Memory {
     /// Folds what is there now and keeps it: clones that are made from here on fold only what comes after.
     pub fn keep_folded<F: Fold>(&self) {
         self.folded.keep::<F>(&self.log);
-    }
-
-    /// As [`Writer::cache_put`](crate::Writer::cache_put).
-    pub fn cache_put(&mut self, key: &str, value: &str) {
-        Arc::make_mut(&mut self.cache).insert(key.to_owned(), value.to_owned());
-    }
-
-    /// As [`Writer::cache_get`](crate::Writer::cache_get).
-    pub fn cache_get(&self, key: &str) -> Option<&str> {
-        self.cache.get(key).map(String::as_str)
     }
 
     fn append(&mut self, epoch: Epoch, mut draft: Draft) -> Result<Seq, Refused> {

@@ -295,3 +295,35 @@ const COPY: &str = "journal";
 /// How often, and after which pause, a journal is looked at again that somebody is just opening.
 const TRIES: u32 = 50;
 const PAUSE_MS: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_tells_what_was_written_and_what_was_put_in_its_place() {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("file");
+        let stamped = || stamp(&fs::metadata(&path).expect("a file"));
+        fs::write(&path, "one").expect("room");
+        let first = stamped();
+        assert_eq!(stamped(), first);
+        fs::write(&path, "more").expect("room");
+        assert_ne!(stamped(), first, "longer");
+        fs::write(&path, "two").expect("room");
+        let other = dir.path().join("other");
+        fs::write(&other, "two").expect("room");
+        let time = fs::metadata(&path).and_then(|file| file.modified()).expect("a time");
+        fs::File::options().write(true).open(&other).and_then(|file| file.set_modified(time)).expect("its own file");
+        let second = stamped();
+        fs::rename(&other, &path).expect("one file system");
+        assert_ne!(stamped(), second, "another file of the same length and time");
+        let third = stamped();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(time + std::time::Duration::from_nanos(1)))
+            .expect("set");
+        assert_ne!(stamped(), third, "a nanosecond later");
+    }
+}

@@ -3,6 +3,7 @@
 mod parcel;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use parcel::{SCHEMA, declare, info, made, open, outside, shipped};
@@ -104,6 +105,32 @@ fn a_strangers_log_is_left_where_it_is() {
     conn.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1);").expect("a table");
     let copy = killed(&path, |_| {});
     assert!(matches!(refused(&copy.path().join("other")), JournalError::NotAJournal { .. }));
+}
+
+/// What a writer is at is the writer's: only without one is a broken log damage.
+#[test]
+fn a_log_broken_before_its_end_is_refused_to_readers_too() {
+    const FIRST_SUM: u64 = 32 + 16;
+    let made = made();
+    let mut writer = open(&made.path);
+    writer.begin(vec![declare("a")]).expect("an epoch");
+    for number in 0..3 {
+        drop(writer.append_group(vec![declare(&format!("p{number}"))]).expect("room"));
+    }
+    let log = made.path.with_file_name("parcels.journal-wal");
+    let change = |log: &Path| {
+        let file = fs::OpenOptions::new().read(true).write(true).open(log).expect("a log");
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, FIRST_SUM).expect("a frame");
+        file.write_all_at(&[!byte[0]], FIRST_SUM).expect("room");
+    };
+    let copy = killed(&made.path, |_| {});
+    change(&copy.path().join("parcels.journal-wal"));
+    let refused = Reader::open(&copy.path().join("parcels.journal"), &SCHEMA).map(|_| ());
+    assert!(matches!(refused, Err(JournalError::Damaged { .. })), "{refused:?}");
+    change(&log);
+    Reader::open(&made.path, &SCHEMA).expect("somebody writes");
+    drop(writer);
 }
 
 /// Of a group that was being written when the host went down any frame may be missing, and what is left of it stays behind

@@ -9,7 +9,10 @@ mod parcel;
 use std::borrow::Cow;
 
 use parcel::{SCHEMA, declare, draft, made, open};
-use phoenix_journal::{Append, Body, Digest, Draft, Entry, JournalError, Memory, Position, Refused, Row, Seq, StreamKey, verify};
+use phoenix_journal::{
+    Append, Body, Digest, Draft, Entry, Epoch, Fold, Heritage, JournalError, JournalId, Memory, Position, Refused, Row, Seq, StreamKey,
+    verify,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -269,6 +272,49 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
 }
 
+/// What drives a journal takes it as it is or lent.
+#[test]
+fn a_lent_journal_is_the_journal() {
+    fn told(mut journal: impl Append) -> (JournalId, Vec<Seq>, Vec<Verdict>, Option<u64>, usize, Vec<Position>, Option<Vec<u8>>) {
+        let begun = journal.begin(vec![declare("p0")]).expect("an epoch").iter().map(phoenix_journal::Recorded::seq).collect();
+        let packed = Draft { blobs: vec![vec![7; 9]], ..declare("p1") };
+        let results = journal.append_group(vec![packed, declare("")]).expect("a group");
+        let epoch = journal.epoch().map(|(epoch, _)| epoch.get());
+        let entries = journal.replay(None).expect("entries").len();
+        let blob = journal.blob(&Digest::of(&[7; 9])).expect("a blob");
+        (journal.journal(), begun, verdicts(results), epoch, entries, journal.positions().expect("positions"), blob)
+    }
+    let memory = || Memory::new(&SCHEMA, JournalId::from_bytes([1; 16])).expect("a schema");
+    let lent = told(&mut memory());
+    assert_eq!(lent, told(memory()));
+    assert_eq!((lent.1.len(), lent.4, lent.5.len(), lent.6), (1, 2, 2, Some(vec![7; 9])));
+}
+
+/// How many entries, and the number of the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Count(usize, u64);
+
+impl Fold for Count {
+    fn take(&mut self, entry: &Entry) {
+        *self = Self(self.0 + 1, entry.seq.get());
+    }
+}
+
+#[test]
+fn a_journal_in_memory_counts_its_epochs_and_is_folded_whole() {
+    let mut memory = Memory::new_as(&SCHEMA, Heritage { id: JournalId::from_bytes([1; 16]), epoch: Epoch::new(7) }).expect("a schema");
+    assert!(memory.is_empty() && memory.epochs().is_empty());
+    memory.begin(vec![declare("a")]).expect("an epoch");
+    memory.keep_folded::<Count>();
+    memory.close();
+    assert!(matches!(memory.append_group(vec![declare("b")]), Err(JournalError::NoEpoch)));
+    memory.begin(vec![declare("b")]).expect("an epoch");
+    assert_eq!(memory.folded::<Count>(), Count(2, 2));
+    assert_eq!(memory.epochs().iter().map(|(epoch, _)| epoch.get()).collect::<Vec<_>>(), [8, 9]);
+    assert_eq!(memory.epoch(), memory.epochs().last().copied());
+    assert!(!memory.is_empty());
+}
+
 /// A model test in which nothing happens passes as well.
 #[test]
 fn most_drafts_are_legal_and_every_kind_of_refusal_is_seen() {
@@ -278,7 +324,7 @@ fn most_drafts_are_legal_and_every_kind_of_refusal_is_seen() {
     let (mut accepted, mut words) = (0_usize, std::collections::BTreeMap::<String, usize>::new());
     let mut memory_only = |acts: &[Act]| {
         let made = parcel::SCHEMA;
-        let mut memory = Memory::new(&made, phoenix_journal::JournalId::from_bytes([1; 16])).expect("a schema");
+        let mut memory = Memory::new(&made, JournalId::from_bytes([1; 16])).expect("a schema");
         memory.begin(Vec::<Draft>::new()).expect("an epoch");
         for act in acts {
             let (Act::Group(choices) | Act::Reopen(choices)) = act;

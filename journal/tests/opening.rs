@@ -283,6 +283,34 @@ fn blobs_and_cached_values_come_back() {
     writer.cache_put("template", "1").expect("room");
     writer.cache_put("template", "2").expect("room");
     assert_eq!(writer.cache_get("template").expect("a value").as_deref(), Some("2"));
+    let reader = Reader::open(&made.path, &SCHEMA).expect("a reader");
+    assert_eq!(reader.blob(&digest).expect("a blob").as_deref(), Some(&b"#!/bin/sh"[..]));
+    assert_eq!(reader.blob(&phoenix_journal::Digest::of(b"never kept")).expect("no blob"), None);
+    assert_eq!(reader.cache_get("template").expect("a value").as_deref(), Some("2"));
+    assert_eq!(reader.cache_get("nothing").expect("no value"), None);
+}
+
+#[test]
+fn a_glance_says_since_when_and_by_which_step() {
+    let made = made();
+    let mut writer = open(&made.path);
+    let at = |at_ms, draft| phoenix_journal::Draft { at_ms, ..draft };
+    let declared = phoenix_journal::Draft { payload: "declared".to_owned(), ..declare("a") };
+    writer.begin(vec![at(1, declared)]).expect("an epoch");
+    let glances = || Reader::open(&made.path, &SCHEMA).and_then(|reader| reader.glance("parcel", str::to_owned)).expect("a glance");
+    let told = || glances().into_iter().map(|glance| (glance.position.state, glance.since_ms, glance.step, glance.declared)).next();
+    let step = |name: &str, result: Option<&'static str>| {
+        Some(phoenix_journal::GlanceStep { name: name.to_owned(), attempt: 1, result: result.map(Into::into) })
+    };
+    assert_eq!(told(), Some(("packed".into(), 1, None, "declared".to_owned())));
+    drop(writer.append_group(vec![at(2, parcel::intent("a", "label", 1, "packed"))]).expect("room"));
+    assert_eq!(told(), Some(("packed".into(), 1, step("label", None), "declared".to_owned())));
+    drop(writer.append_group(vec![at(3, parcel::outcome("a", 2, "label", 1, "done", "labelled"))]).expect("room"));
+    assert_eq!(told(), Some(("labelled".into(), 3, step("label", Some("done")), "declared".to_owned())));
+    let lost = phoenix_journal::Draft { standing: "lost".into(), ..parcel::note("a", "labelled") };
+    drop(writer.append_group(vec![at(4, lost)]).expect("room"));
+    assert_eq!(told(), Some(("labelled".into(), 4, None, "declared".to_owned())));
+    assert_eq!(glances().len(), 1);
 }
 
 /// What a kill between the first two writes to a new log leaves.
