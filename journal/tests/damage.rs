@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use parcel::{SCHEMA, declare, info, made, open, outside, shipped};
-use phoenix_journal::{Append, Draft, Finding, JournalError, Reader, Writer, verify};
+use phoenix_journal::{Append, Digest, Draft, Finding, JournalError, Reader, Writer, verify};
 
 /// A copy of a journal with something in its log, as after SIGKILL; `change` is done to the main file's bytes.
 fn killed(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> tempfile::TempDir {
@@ -72,6 +72,22 @@ fn an_entry_whose_content_changed_is_refused_by_its_number() {
     assert!(reader.entries(phoenix_journal::Seq::new(2).., None).is_ok(), "the others can be read");
     let findings = verify(&path).expect("a journal").findings;
     assert_eq!(findings, [Finding::Hash { seq: phoenix_journal::Seq::new(1) }]);
+}
+
+#[test]
+fn a_blob_whose_content_changed_is_not_handed_out() {
+    let made = made();
+    let mut writer = open(&made.path);
+    let kept = [b"as it was written".as_slice(), b"something else"].map(<[u8]>::to_vec);
+    let digests = kept.each_ref().map(|blob| Digest::of(blob));
+    writer.begin(vec![Draft { blobs: kept.to_vec(), ..declare("a") }]).expect("an epoch");
+    drop(writer);
+    let mut altered = fs::read(&made.path).expect("a main file");
+    replace(&mut altered, b"as it was written", b"as it was altered");
+    fs::write(&made.path, altered).expect("room");
+    let reader = Reader::open(&made.path, &SCHEMA).expect("a look is for free");
+    assert!(matches!(reader.blob(&digests[0]), Err(JournalError::Damaged { .. })));
+    assert_eq!(reader.blob(&digests[1]).expect("whole").as_deref(), Some(&b"something else"[..]));
 }
 
 #[test]

@@ -275,7 +275,8 @@ fn cases() -> u32 {
 /// What drives a journal takes it as it is or lent.
 #[test]
 fn a_lent_journal_is_the_journal() {
-    fn told(mut journal: impl Append) -> (JournalId, Vec<Seq>, Vec<Verdict>, Option<u64>, usize, Vec<Position>, Option<Vec<u8>>) {
+    type Told = (JournalId, Vec<Seq>, Vec<Verdict>, Option<u64>, usize, Vec<Position>, Option<Vec<u8>>);
+    fn told(mut journal: impl Append) -> Told {
         let begun = journal.begin(vec![declare("p0")]).expect("an epoch").iter().map(phoenix_journal::Recorded::seq).collect();
         let packed = Draft { blobs: vec![vec![7; 9]], ..declare("p1") };
         let results = journal.append_group(vec![packed, declare("")]).expect("a group");

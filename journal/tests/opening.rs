@@ -27,7 +27,8 @@ fn what_was_appended_is_read_back() {
     assert_eq!(reader.positions().expect("positions"), writer.positions().expect("positions"));
     assert_eq!(reader.entries(.., None).expect("entries"), writer.replay(None).expect("entries"));
     assert_eq!(reader.binding().expect("binding"), binding());
-    assert_eq!(reader.overview().expect("overview")[1].last.seq.get(), 6);
+    let overview = &reader.overview().expect("overview")[1];
+    assert_eq!((overview.last.seq.get(), overview.standing.seq.get(), overview.open.is_none()), (6, 2, true));
     assert_eq!(reader.writer().expect("lock").map(|holder| holder.pid), Some(std::process::id()));
     drop(writer);
     assert_eq!(reader.writer().expect("lock"), None);
