@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use parcel::{SCHEMA, declare, made, open};
-use phoenix_journal::{Append, Digest, Draft, Epoch, Finding, Reader, Report, Seq, verify};
+use phoenix_journal::{Append, Digest, Draft, Epoch, Finding, JournalError, Reader, Report, Seq, Writer, verify};
 
 /// Bytes of a page of the main file, and the first byte of one that holds the leaves of an index.
 const PAGE: usize = 4096;
@@ -66,21 +66,27 @@ fn blobs_are_counted_and_compared_with_their_digests() {
     assert_eq!(verified(&made.path).findings, [Finding::Blob { digest: Digest::of(b"two") }]);
 }
 
+/// One at a time: of what the streams say more than one check makes sure, of the entries' index only one.
 #[test]
 fn an_index_that_contradicts_its_table_is_found() {
     let made = made();
     open(&made.path).begin(vec![declare("needle"), declare("other")]).expect("an epoch");
-    let mut bytes = fs::read(&made.path).expect("a main file");
-    let mut altered = 0;
-    for page in bytes.chunks_mut(PAGE).filter(|page| page[0] == INDEX_LEAF) {
-        while let Some(at) = page.windows(6).position(|window| window == b"needle") {
-            page[at + 2] = b'f';
-            altered += 1;
-        }
+    let bytes = fs::read(&made.path).expect("a main file");
+    let (mut indexes, mut in_the_file) = (0, 0);
+    for number in 0..bytes.len() / PAGE {
+        let mut altered = bytes.clone();
+        let page = &mut altered[number * PAGE..][..PAGE];
+        let named = page.windows(6).position(|window| window == b"needle");
+        let Some(at) = named.filter(|_| page[0] == INDEX_LEAF) else { continue };
+        page[at + 2] = b'f';
+        indexes += 1;
+        fs::write(&made.path, altered).expect("room");
+        let findings = verified(&made.path).findings;
+        in_the_file += usize::from(matches!(&findings[..], [Finding::File(_), ..]));
+        assert!(!findings.is_empty(), "page {number}");
+        assert!(Reader::open(&made.path, &SCHEMA).is_ok(), "page {number}: a look does not look so closely");
+        let refused = Writer::open(&made.path, &SCHEMA, parcel::info()).map(|_| ());
+        assert!(matches!(refused, Err(JournalError::Damaged { .. })), "page {number}: the guards ask the index: {refused:?}");
     }
-    assert_ne!(altered, 0, "an index names the stream");
-    fs::write(&made.path, bytes).expect("room");
-    let findings = verified(&made.path).findings;
-    assert!(matches!(&findings[..], [Finding::File(_), ..]), "{findings:?}");
-    assert!(Reader::open(&made.path, &SCHEMA).is_ok(), "a look does not look so closely");
+    assert!(indexes > 1 && in_the_file > 0, "the entries' index, and the streams, which are kept as one");
 }
