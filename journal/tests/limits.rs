@@ -91,3 +91,20 @@ fn a_large_journal_is_looked_at_whole_now_and_then_and_its_last_entry_always() {
     assert!(matches!(&found, JournalError::Damaged { what, .. } if what.contains("entry 1")), "{found:?}");
     assert_eq!(openings, 15, "the sixteenth epoch's look finds it");
 }
+
+#[test]
+fn the_log_is_moved_into_the_main_file_before_it_gets_long() {
+    const MIB: usize = 1 << 20;
+    let made = made();
+    let mut writer = open(&made.path);
+    writer.begin(vec![declare("a")]).expect("an epoch");
+    let log = || fs::metadata(made.path.with_file_name("parcels.journal-wal")).expect("a log").len();
+    let with_blobs = |number: u8| Draft { blobs: vec![vec![number; MIB]], ..note("a", "packed") };
+    let with_payloads = |number: u8| Draft { payload: number.to_string().repeat(MIB), ..note("a", "packed") };
+    for number in 0..96_u8 {
+        let draft = if number < 48 { with_blobs(number) } else { with_payloads(number % 10) };
+        assert!(writer.append_group(vec![draft]).expect("room")[0].is_ok());
+        assert!(log() < 24 << 20, "{} bytes after {number} MiB", log());
+    }
+    assert!(log() > 8 << 20, "each time costs three syncs: {} bytes", log());
+}
