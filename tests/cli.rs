@@ -141,6 +141,63 @@ fn the_last_word_holds_even_if_nothing_was_to_be_done_for_it() {
     assert_eq!(stage.running(), [101]);
 }
 
+/// Puts a backup in the journal's place, as a person does after a disk has failed.
+fn restore(stage: &Stage) {
+    let place = |name: &str| stage.path().join("journal").join(name);
+    for log in ["journal.db-wal", "journal.db-shm"] {
+        drop(std::fs::remove_file(place(log)));
+    }
+    std::fs::copy(stage.path().join("backup.db"), place("journal.db")).expect("a backup");
+}
+
+#[test]
+fn scripts_that_an_older_journal_does_not_know_are_not_started_again() {
+    let stage = Stage::with_fleet();
+    stage.interrupted_once().ended(130);
+    stage.run(&["journal", "backup", "backup.db"]).well();
+    stage.run(&["resume"]).well();
+    restore(&stage);
+    let told = stage.run(&["resume"]).ended(1).out;
+    assert!(told.contains("was run in epoch"), "{told}");
+    let told = stage.run(&["explain", "101"]).out;
+    assert!(told.contains("the journal is an older copy"), "{told}");
+    // The way out that it names.
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        drop(std::fs::remove_file(stage.path().join("journal").join(name)));
+    }
+    stage.run(&["journal", "rebuild", "fleet.json", "--yes"]).well();
+    stage.run(&["up", "fleet.json"]).well();
+    assert_eq!(stage.running(), [101, 102]);
+}
+
+#[test]
+fn what_was_made_anew_since_the_backup_is_no_strangers() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    stage.run(&["journal", "backup", "backup.db"]).well();
+    stage.run(&["down", "--all", "--yes"]).well();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    restore(&stage);
+    let told = stage.run(&["up", "fleet.json"]).ended(1).out;
+    assert!(told.contains("this journal only knows up to"), "{told}");
+    assert_eq!(stage.running(), [101, 102], "nothing is touched");
+}
+
+#[test]
+fn a_fleet_whose_journal_is_gone_is_not_begun_anew() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        drop(std::fs::remove_file(stage.path().join("journal").join(name)));
+    }
+    let told = stage.run(&["up", "fleet.json"]).ended(4).err;
+    assert!(told.contains("what lies at 101, 102 bears the marks of fleet homelab") && told.contains("journal rebuild"), "{told}");
+    assert!(!stage.path().join("journal/journal.db").exists(), "no journal is made");
+    stage.run(&["journal", "rebuild", "fleet.json", "--yes"]).well();
+    stage.run(&["up", "fleet.json"]).well();
+    assert_eq!(stage.running(), [101, 102]);
+}
+
 #[test]
 fn check_reports_all_problems_at_once() {
     let stage = Stage::with_fleet();

@@ -182,7 +182,7 @@ pub(super) struct RehearseArgs {
     #[arg(value_name = "FLEET")]
     pub(super) manifest: PathBuf,
     /// How many schedules of crashes to try at most
-    #[arg(long, value_name = "N", default_value_t = BUDGET_DEFAULT)]
+    #[arg(long, value_name = "N", default_value_t = BUDGET_DEFAULT, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) budget: u64,
     /// What chance is drawn from; the same seed gives the same schedules
     #[arg(long, value_name = "S", default_value_t = SEED_DEFAULT)]

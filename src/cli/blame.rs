@@ -162,10 +162,14 @@ fn next(error: &CliError) -> Option<String> {
     if journal_of(error).is_some_and(is_lost) {
         return Some("a backup of the journal, or `phoenix journal rebuild FLEET`".to_owned());
     }
+    if let Some(JournalError::Io { .. }) = journal_of(error) {
+        return Some("`phoenix doctor` looks at the journal's place; --journal names another".to_owned());
+    }
     match error {
         CliError::Usage { next, .. } => next.clone(),
         CliError::Run(RunError::Drive(DriveError::Abandoned { .. })) => Some("phoenix status --watch".to_owned()),
         CliError::Run(RunError::Drive(_)) => Some("phoenix resume".to_owned()),
+        CliError::Run(RunError::JournalLost { .. }) => Some("phoenix journal rebuild FLEET".to_owned()),
         CliError::Run(RunError::UnknownContainers { .. }) | CliError::Decide(DecideError::Run(RunError::UnknownContainers { .. })) => {
             Some("phoenix status".to_owned())
         }
@@ -228,6 +232,7 @@ fn of_run(error: &RunError) -> Exit {
         RunError::Journal(error) => of_journal(error),
         RunError::Host(error) => of_host(error),
         RunError::OtherTerritory { .. } => Exit::Host,
+        RunError::JournalLost { .. } => Exit::Journal,
         RunError::Plan(_) | RunError::NoJournal { .. } | RunError::UnknownContainers { .. } => Exit::Usage,
         RunError::Drive(DriveError::Turn(TurnError::Journal(error))) => of_journal(error),
         RunError::Drive(DriveError::Turn(TurnError::Refused { .. }) | DriveError::Panicked { .. }) => Exit::Fault,

@@ -45,8 +45,12 @@ pub(super) fn run(setting: &Setting, args: &RehearseArgs) -> Result<Exit, CliErr
     } else {
         print(&report.text(setting.screen.out, &again(args)))?;
     }
-    let diverged = if report.diverged > 0 { Exit::NotThere } else { Exit::Well };
-    Ok(if report.is_cut_short { Exit::Interrupted } else { diverged })
+    // A divergence that was found stays found when the rest is not tried.
+    Ok(match (report.diverged > 0, report.is_cut_short) {
+        (true, _) => Exit::NotThere,
+        (false, true) => Exit::Interrupted,
+        (false, false) => Exit::Well,
+    })
 }
 
 /// The kind of host that the manifest is checked for. It is played on the simulator, which needs less than others; who names

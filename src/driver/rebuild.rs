@@ -62,7 +62,7 @@ pub enum RebuildError {
     #[error(transparent)]
     Run(#[from] RunError),
     /// There is nothing to be rebuilt.
-    #[error("the journal at {} can be used, so nothing is rebuilt; `phoenix status` shows what it says", path.display())]
+    #[error("the journal at {} can be used, so nothing is rebuilt; `phoenix status` shows what it says; if it is not this fleet's, move it away first, with its `-wal` and `-shm`", path.display())]
     Usable {
         /// The journal.
         path: std::path::PathBuf,

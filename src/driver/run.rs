@@ -74,6 +74,19 @@ pub enum RunError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// The journal holds nothing, and containers bear marks of this fleet: it is another one, or what is left of it.
+    #[error(
+        "the journal at {} knows nothing yet, and what lies at {} bears the marks of fleet {fleet}: put the fleet's journal back, or make a new one from manifest and host with `phoenix journal rebuild FLEET`",
+        path.display(), list(ctids)
+    )]
+    JournalLost {
+        /// The journal.
+        path: PathBuf,
+        /// The fleet.
+        fleet: FleetName,
+        /// The numbers.
+        ctids: Vec<Ctid>,
+    },
     /// Containers that the journal does not know.
     #[error("the journal knows no container {}", list(ctids))]
     UnknownContainers {
@@ -206,8 +219,12 @@ fn run(
     if known.is_none() && !may_create {
         return Err(RunError::NoJournal { path: site.journal.clone() });
     }
+    let is_new = known.as_ref().is_none_or(|(_, account)| account.runs.is_empty());
     if let Some(idle) = idle(site, known, id, jobs, &select)? {
         return Ok(idle);
+    }
+    if is_new {
+        check_unmarked(site, &select(&Account::default(), id, &site.host.now()?)?)?;
     }
     let mut writer = open(site, &mut |copy| observer.observe(Progress::Upgraded { copy }))?;
     let account = Account::of(writer.replay(None)?);
@@ -320,6 +337,25 @@ fn check_territory(site: &Site, binding: &Binding) -> Result<(), RunError> {
     let text =
         |binding: &Binding| format!("host {} on node {}, {} (device {})", binding.host, binding.node, binding.directory, binding.device);
     Err(RunError::OtherTerritory { path: site.journal.clone(), belongs: text(binding), here: text(&here) })
+}
+
+/// Refuses to begin a fleet whose containers are there already, by the marks of a journal that is not at its place any more.
+/// Taken for a stranger's, they would have to be given up.
+fn check_unmarked(site: &Site, selection: &Selection) -> Result<(), RunError> {
+    let observation = observe(site, None, selection)?;
+    let is_marked = |ctid: Ctid, fleet: &FleetName| {
+        let mark = observation.containers.get(&ctid).and_then(|seen| seen.mark.as_ref());
+        mark.is_some_and(|mark| mark.ctid == ctid && mark.fleet == *fleet)
+    };
+    let marked: Vec<_> = selection.containers.iter().filter(|(ctid, fleet)| is_marked(**ctid, fleet)).collect();
+    match marked.first() {
+        Some((_, fleet)) => Err(RunError::JournalLost {
+            path: site.journal.clone(),
+            fleet: (*fleet).clone(),
+            ctids: marked.iter().map(|(ctid, _)| **ctid).collect(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn observe(site: &Site, journal: Option<JournalId>, selection: &Selection) -> Result<Observation, RunError> {

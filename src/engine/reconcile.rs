@@ -67,17 +67,17 @@ fn not_ours(mark: &Mark, known: Epoch, seen: Option<&Seen>) -> Option<Quarantine
     let Some(found) = &seen.mark else {
         return because(QuarantineReason::MarkMissing, format!("container {} exists but bears no readable mark", mark.ctid));
     };
+    if found.journal == mark.journal && found.ctid == mark.ctid && found.epoch > known {
+        let evidence =
+            format!("the mark of container {} was written in epoch {}, this journal only knows up to {known}", mark.ctid, found.epoch);
+        return because(QuarantineReason::JournalOlder, evidence);
+    }
     if !mark.owns(found) {
         let evidence = format!(
             "container {} bears the mark of journal {}, fleet {}, container {}, incarnation {}",
             mark.ctid, found.journal, found.fleet, found.ctid, found.incarnation
         );
         return because(QuarantineReason::Foreign, evidence);
-    }
-    if found.epoch > known {
-        let evidence =
-            format!("the mark of container {} was written in epoch {}, this journal only knows up to {known}", mark.ctid, found.epoch);
-        return because(QuarantineReason::JournalOlder, evidence);
     }
     None
 }

@@ -285,6 +285,12 @@ impl Mark {
     pub fn owns(&self, found: &Self) -> bool {
         self.journal == found.journal && self.ctid == found.ctid && self.incarnation == found.incarnation
     }
+
+    /// Whether `found` was written for the same container in an epoch that comes after this one: by a journal of which ours is
+    /// an older copy. Whichever incarnation it names, it is no stranger's.
+    pub fn is_outlived_by(&self, found: &Self) -> bool {
+        self.journal == found.journal && self.ctid == found.ctid && found.epoch > self.epoch
+    }
 }
 
 /// Why an attempt is made; each start of a script is journaled with it.

@@ -52,6 +52,9 @@ pub fn ways(reason: QuarantineReason) -> &'static [Way] {
             const {
                 &[
                     Way::by_hand("look whose it is; phoenix never touches it"),
+                    Way::by_hand(
+                        "if it is this fleet's, from before its journal was lost: move the journal of now away, then `phoenix journal rebuild FLEET`",
+                    ),
                     Way::command("phoenix retry CTID --recreate", "once the stranger is gone: forget the old container and make a new one"),
                     Way::command("phoenix down CTID", "give the id up: forgets the container and touches nothing on the host"),
                 ]

@@ -62,6 +62,14 @@ impl ResultPlace {
         self.recorded_shim(intent, boot).map(|shim| shim.start_ticks)
     }
 
+    /// Whether no shim of this intent said who it is, in whichever boot. A file that cannot be looked at counts as said.
+    pub fn has_no_shim(&self, intent: &IntentRef) -> bool {
+        match fs::symlink_metadata(self.shim_path(intent)) {
+            Ok(file) => file.len() == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     pub(super) fn result_path(&self, intent: &IntentRef) -> PathBuf {
         self.0.join(name(intent, "json"))
     }
@@ -103,12 +111,16 @@ fn parse_record(text: &str) -> Option<(BootId, Identity)> {
     Some((words.next()?.parse().ok()?, identity))
 }
 
-/// Space for one result and one output. Dropped without being spawned, it is given back.
+/// More than the line in which a shim says who it is.
+const RECORD_BYTES_MAX: u64 = 4096;
+
+/// Space for one result, one output and the line in which the shim says who it is. Dropped without being spawned, it is given back.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) place: ResultPlace,
     pub(super) result: PathBuf,
     pub(super) output: PathBuf,
+    pub(super) shim: PathBuf,
     pub(super) handed_on: bool,
 }
 
@@ -118,6 +130,7 @@ impl Drop for Prepared {
             // What stays behind is found and removed with the incarnation.
             let _ = fs::remove_file(&self.result);
             let _ = fs::remove_file(&self.output);
+            let _ = fs::remove_file(&self.shim);
         }
     }
 }
@@ -131,10 +144,12 @@ pub fn prepare(place: &ResultPlace, token: Token) -> Result<Prepared, PrepareErr
         place: place.clone(),
         result: place.0.join(format!(".{token}.json")),
         output: place.0.join(format!(".{token}.out")),
+        shim: place.0.join(format!(".{token}.shim")),
         handed_on: false,
     };
     allocate(&prepared.result, RESULT_BYTES_MAX)?;
     allocate(&prepared.output, OUTPUT_BYTES_MAX)?;
+    allocate(&prepared.shim, RECORD_BYTES_MAX)?;
     Ok(prepared)
 }
 

@@ -88,6 +88,9 @@ pub fn spawn(mut prepared: Prepared, job: Job, locks: &[Lock], binary: &ShimBina
     let output = prepared.place.output_path(&job.intent);
     std::fs::rename(&prepared.output, &output).map_err(io("name the output file"))?;
     prepared.output = output;
+    let record = prepared.place.shim_path(&job.intent);
+    std::fs::rename(&prepared.shim, &record).map_err(io("name the shim's file"))?;
+    prepared.shim = record;
     let shim = start(binary, &named, &job.token.to_string(), locks, files).map_err(io("start the shim"))?;
     let mut running = Running { shim, place: prepared.place.clone(), intent: job.intent };
     if has_begun(begun).map_err(io("read from the shim"))? {

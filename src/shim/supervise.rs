@@ -79,7 +79,9 @@ fn shim() -> io::Result<()> {
     let mut payloads = given.map(|fd| take_over(fd, false)).collect::<io::Result<Vec<_>>>()?;
     payloads.truncate(job.task.payloads());
     let boot = job.boot.parse().map_err(io::Error::other)?;
-    fs::write(job.shim.path(), place::record(&boot, &process::myself()?, &job.token, &job.step, job.script.as_deref()))?;
+    // Not truncated, which would give the space back that was allocated for it.
+    let mut record = File::options().write(true).open(job.shim.path())?;
+    record.write_all(place::record(&boot, &process::myself()?, &job.token, &job.step, job.script.as_deref()).as_bytes())?;
     // If Phoenix is gone already, the job is done all the same: its intent stands in the journal.
     let _ = begun.write_all(b"!");
     drop(begun);

@@ -35,6 +35,10 @@ fn check_refused(rig: &mut Rig, spec: &Spec, why: &str, wanted: impl Fn(&StepRes
     let destroyed = rig.take(spec, &Step::DownDestroy).result;
     check_same(&rig.print(), &before, &format!("{why}: destroy"));
     assert!(wanted(&destroyed) || destroyed == StepResult::Done(Evidence::Destroyed), "{why}: {destroyed:?}");
+    let verdict = rig.settle(spec, &Step::DownDestroy);
+    check_same(&rig.print(), &before, &format!("{why}: destroy asked about"));
+    let gone = wanted(&StepResult::Gone);
+    assert!(if gone { verdict == StepResult::Done(Evidence::Destroyed) } else { wanted(&verdict) }, "{why}: {verdict:?}");
 }
 
 fn failed_as(class: FailureClass) -> impl Fn(&StepResult) -> bool {

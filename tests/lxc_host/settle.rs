@@ -220,7 +220,7 @@ fn a_script_is_what_its_result_says_or_interrupted() {
     world.created(&spec);
     let init = world.started(&spec);
     let run = || Action::RunScript { init: init.clone() };
-    assert_eq!(world.settle(&spec, Step::ApplicationRun.id(), run()), StepResult::Interrupted);
+    assert_eq!(world.settle(&spec, Step::ApplicationRun.id(), run()), StepResult::Absent, "no shim ever began");
     let (effect, seq) = (world.effect(&spec, Step::ApplicationRun.id(), run()), world.next_seq());
     assert!(matches!(world.carry_out(effect.clone()).result, StepResult::Done(_)));
     world.stopped(&spec);

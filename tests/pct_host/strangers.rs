@@ -178,9 +178,9 @@ fn a_snapshot_of_others_is_waited_for_and_keeps_its_lock() {
         waits(&world.settle(&spec, Step::CloneHold.id(), hold()));
         let release = world.settle(&spec, Step::CloneRelease.id(), Action::Release);
         if sections.is_empty() {
-            assert_eq!(release, StepResult::Done(Evidence::Released))
+            assert_eq!(release, StepResult::Done(Evidence::Released));
         } else {
-            waits(&release)
+            waits(&release);
         }
         waits(&repair(&world, &spec, Step::CloneHold, "snapshot phoenix-clone is half done"));
         assert!(world.config(spec.ctid).contains(&format!("lock: {lock}")), "not ours to clear");

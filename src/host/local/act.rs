@@ -180,11 +180,11 @@ pub(in crate::host) fn judge_mark(ours: &Mark, found: Option<&Mark>) -> Taken<()
         Some(found) if found.ctid != ours.ctid => {
             Err(failed(FailureClass::MarkMissing, format!("the container bears the mark of container {}", found.ctid)))
         }
-        Some(found) if !ours.owns(found) => Err(Box::new(StepResult::Foreign { owner: owner(found) })),
-        Some(found) if found.epoch > ours.epoch && !phoenix_journal::sabotaged("later_epochs_are_not_noticed") => {
+        Some(found) if ours.is_outlived_by(found) && !phoenix_journal::sabotaged("later_epochs_are_not_noticed") => {
             let message = format!("the mark was written in epoch {}, which this journal ({}) has not reached", found.epoch, ours.epoch);
             Err(failed(FailureClass::JournalOlder, message))
         }
+        Some(found) if !ours.owns(found) => Err(Box::new(StepResult::Foreign { owner: owner(found) })),
         Some(_) => Ok(()),
     }
 }

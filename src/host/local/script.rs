@@ -11,7 +11,7 @@ use crate::plan::Init;
 use crate::shim::{self, ContainerRef, Ending, JobResult, Secret, SecretError, Task, Variables};
 
 use super::Backend;
-use super::act::{Act, Taken, chain, failed, output_of, tail};
+use super::act::{Act, Taken, at, chain, failed, output_of, tail};
 use super::inside::Inside;
 use super::life::init_lost;
 use super::proc::Held;
@@ -23,6 +23,7 @@ impl<B: Backend> Act<'_, B> {
     pub(in crate::host) fn run_script(&self, init: &Init) -> Taken {
         self.check_mark()?;
         let script = self.script()?;
+        self.check_results(script)?;
         let held = self.hold(init)?;
         let text =
             script.text.clone().ok_or_else(|| failed(FailureClass::Permanent, "the script's text was not loaded from the journal"))?;
@@ -35,6 +36,29 @@ impl<B: Backend> Act<'_, B> {
             return Err(init_lost(init));
         }
         self.script_ended(script, &result)
+    }
+
+    /// A journal that is an older copy (a backup put back, a disk that took back what it had synced) does not know what was run
+    /// since. Results do: they lie on the host for as long as the container does. Whoever knew that the script has succeeded, or
+    /// had seen a later epoch, would not start it.
+    fn check_results(&self, script: &Script) -> Taken<()> {
+        let (place, step) = (self.place(), self.intent().step.to_string());
+        let left = place.left().map_err(at("read the results in", place.path()))?;
+        let of = |result: &JobResult| result.script.as_deref() == Some(&*script.digest.to_string()) && result.step.as_ref() == Some(&step);
+        let unknown = left.results.iter().find(|result| {
+            let later = result.intent.epoch.parse().is_ok_and(|epoch: u64| epoch > self.epoch.get());
+            later || (of(result) && result.ending.is_success())
+        });
+        match unknown {
+            Some(result) if !phoenix_journal::sabotaged("results_are_not_compared") => {
+                let (epoch, seq) = (&result.intent.epoch, &result.intent.seq);
+                let ran = result.step.as_deref().unwrap_or("a script");
+                let message =
+                    format!("{ran} was run by entry {seq} of epoch {epoch}, as its result says, and this journal knows nothing of it");
+                Err(failed(FailureClass::JournalOlder, message))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// What a script's result means, however it was come by.

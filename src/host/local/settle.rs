@@ -100,8 +100,15 @@ impl<B: Backend> Act<'_, B> {
                 let (script, now) = (self.script()?.digest, self.local.clock.now().wall);
                 Ok(Evidence::Ran { script, started: now, ended: now, skipped: false })
             }
+            None if self.never_began() => Err(Box::new(StepResult::Absent)),
             None => Err(Box::new(StepResult::Interrupted)),
         }
+    }
+
+    /// Whether no shim ever got as far as the script: it says who it is before it starts one, in a file that lasts until the
+    /// container goes. What was written just before the host went down may be lost, so it has to be this boot's.
+    fn never_began(&self) -> bool {
+        self.intent().deadline.boot == *self.local.clock.boot() && self.place().has_no_shim(&self.intent_ref)
     }
 
     /// A health check that answered yes; else it is asked again.

@@ -91,7 +91,7 @@ impl Act<'_, Lxc> {
         let text = durable::read(&layout.container(ctid).join(MARK_FILE), MARK_BYTES_MAX).unwrap_or_default();
         match text.as_deref().and_then(mark::parse) {
             _ if phoenix_journal::sabotaged("strangers_are_adopted") => Ok(Some(0)),
-            Some((found, left_out)) if self.effect.mark.owns(&found) => {
+            Some((found, left_out)) if self.effect.mark.owns(&found) || self.effect.mark.is_outlived_by(&found) => {
                 judge_mark(&self.effect.mark, Some(&found))?;
                 Ok(Some(left_out))
             }

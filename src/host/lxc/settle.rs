@@ -20,7 +20,7 @@
 //! | `run.ready` | init lost: failed; ready, where a look can tell: `Done`; else `Absent` |
 //! | `feature.apply`, `application.run` | a result: what it says; none: `Interrupted` |
 //! | `health.check` | a result of 0: `Done`; init lost: failed; else `Absent` |
-//! | `down.destroy` | at its place with our mark: `Absent`; renamed away or staging there: `Partial`; nothing: `Done` |
+//! | `down.destroy` | at its place with our mark: `Absent`; renamed away or staging there: `Partial`; nothing: `Done`; anything else at its place: as above |
 //! | a repair | what it was to take away is gone: `Done`; else `Absent` |
 
 use crate::ids::Step;
@@ -48,12 +48,12 @@ impl Act<'_, Lxc> {
                 self.probe_define().and_then(|_| self.cloned(*source, *incarnation))
             }
             Action::Destroy => {
-                let owned = self.check_mark().is_ok();
                 let left = [self.host.layout.gone(*ctid, *incarnation), self.host.layout.staging(*ctid, *incarnation)];
-                match left.iter().find(|left| left.exists()) {
-                    _ if owned => Err(Box::new(StepResult::Absent)),
-                    Some(left) => Err(Box::new(StepResult::Partial { leftover: left.display().to_string() })),
-                    None => Ok(Evidence::Destroyed),
+                match (self.check_mark(), left.iter().find(|left| left.exists())) {
+                    (Ok(()), _) => Err(Box::new(StepResult::Absent)),
+                    (Err(_), Some(left)) => Err(Box::new(StepResult::Partial { leftover: left.display().to_string() })),
+                    (Err(result), None) if *result == StepResult::Gone => Ok(Evidence::Destroyed),
+                    (Err(result), None) => Err(result),
                 }
             }
             Action::Prepare { volume, idmap } => self.probe_prepared(volume, idmap),

@@ -132,7 +132,10 @@ impl Act<'_, Pct> {
             (Some(_), Some(lock)) if ours => Err(self.locked(lock)),
             // Nothing but the lock. Whatever is more bears our mark from its first writing on, a clone as well.
             (None, Some("create")) if is_bare(&config) && self.made_it(kind, task_of) => Ok(AtPlace::HalfMade(left)),
-            (Some(found), _) => Err(foreign(owner(&found))),
+            (Some(found), _) => {
+                judge_mark(&self.effect.mark, Some(&found))?;
+                Err(foreign(owner(&found)))
+            }
             (None, Some(lock)) => Err(foreign(format!("a container that is locked ({lock}) and bears no mark"))),
             (None, None) => Err(foreign(format!("{}, without a mark", self.host.layout.config(ctid).display()))),
         }

@@ -119,6 +119,20 @@ impl World {
         let Some(script) = script_of(effect) else {
             return Some(failure(FailureClass::Permanent, "the spec has no such script"));
         };
+        let intent = &effect.intent;
+        let results = self.slot(intent.ctid).into_iter().flat_map(|slot| slot.results.iter());
+        let unknown = results.filter(|kept| kept.incarnation == intent.incarnation).find(|kept| {
+            let same = kept.step == intent.step.step && kept.script == script.digest;
+            kept.epoch > effect.mark.epoch || (same && kept.succeeded)
+        });
+        if let Some(kept) = unknown.filter(|_| !phoenix_journal::sabotaged("results_are_not_compared")) {
+            let message = format!(
+                "{} was run in epoch {}, as its result says, and this journal knows nothing of it",
+                kept.step.clone().id(),
+                kept.epoch
+            );
+            return Some(failure(FailureClass::JournalOlder, message));
+        }
         let name = missing_secret(script, |name| self.hidden_secrets.contains(name))?;
         let message = format!("the secret {name} cannot be read");
         let wait = Wait { kind: WaitKind::Secret, name, ctid: None, pid: None, since: self.wall() };

@@ -170,8 +170,8 @@ impl World {
             (Made::Whole, None) => Whose::Unmarked,
             // A clone brings its source's mark: a mark for another container counts as none.
             (Made::Whole, Some(mark)) if mark.ctid != effect.mark.ctid => Whose::Unmarked,
+            (Made::Whole, Some(mark)) if effect.mark.is_outlived_by(mark) => Whose::Newer(mark),
             (Made::Whole, Some(mark)) if !effect.mark.owns(mark) => Whose::Others(mark),
-            (Made::Whole, Some(mark)) if mark.epoch > effect.mark.epoch => Whose::Newer(mark),
             (Made::Whole, Some(_)) => Whose::Ours(guest),
         }
     }
@@ -218,7 +218,7 @@ impl World {
             },
             Whose::HalfOthers => StepResult::Foreign { owner: "somebody whose container is half-made".to_owned() },
             Whose::Unmarked => StepResult::Foreign { owner: "somebody who leaves no mark".to_owned() },
-            Whose::Newer(mark) | Whose::Others(mark) => StepResult::Foreign { owner: owner(mark) },
+            Whose::Newer(_) | Whose::Others(_) => self.not_ours(effect).unwrap_or(StepResult::Absent),
         }
     }
 
