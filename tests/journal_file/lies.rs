@@ -40,7 +40,6 @@ fn a_fleet_whose_journal_lost_everything_is_not_touched() {
     let laid = Image { log: None, ..history.image.clone() }.lay();
     let mut world = history.world.clone();
     world.crash_process(Survivors::Shims);
-    let before = world.fingerprint();
     match became(&laid, world, &pair(), "no log") {
         Became::Ran { finished, .. } => panic!("{finished:#?}"),
         Became::Refused(RunError::JournalLost { ctids, .. }) => assert_eq!(ctids, [ctid(100), ctid(101)]),
@@ -55,10 +54,7 @@ fn check_goes_on(history: &History, image: &Image, world: World, what: &str) -> 
     match became(&laid, world, &pair(), what) {
         Became::Refused(error) => panic!("{what}: refused: {}", chain(&error)),
         Became::Ran { finished, world } => {
-            let is_older = |stand: &Stand| match stand {
-                Stand::Stuck(Standing::Quarantined(found)) => found.reason == QuarantineReason::JournalOlder,
-                _ => false,
-            };
+            let is_older = |stand: &Stand| matches!(stand, Stand::Stuck(Standing::Quarantined(found)) if found.reason == QuarantineReason::JournalOlder);
             let set_aside = finished.stands.values().any(is_older);
             if !set_aside {
                 check_converged(&finished, &world, &history.whole, what);
