@@ -9,8 +9,8 @@ mod steps;
 mod traces;
 
 pub use effect::{
-    Action, Attachment, CopyFrom, Doubt, Effect, HoldBy, Init, Intent, Mark, Reason, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES, Source,
-    StartPurpose,
+    Action, Attachment, CopyFrom, Doubt, Effect, HoldBy, Init, Intent, Mark, Reason, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES,
+    STORAGE_DEFAULT, Source, StartPurpose,
 };
 pub use observed::{ConfigSeen, MountSeen, Observation, Presence, Seen};
 pub use steps::{Repertoire, steps_into};

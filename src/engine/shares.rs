@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::Ctid;
 use crate::machine::Life;
-use crate::plan::{Action, Repertoire};
+use crate::manifest::Origin;
+use crate::plan::{Action, Repertoire, STORAGE_DEFAULT};
 
 /// Something that only so many effects may use at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Share {
     /// A clone source, by those who copy it.
     Source(Ctid),
-    /// A storage, by those who fill a root file system on it; the host's own where the spec names none.
+    /// A storage, by those who fill a root file system on it; that of its source for a clone whose spec names none.
     Storage(Option<String>),
     /// A template, by those who fetch it.
     Template(String),
@@ -43,7 +44,10 @@ impl Share {
     pub fn of(action: &Action, life: &Life) -> Vec<Self> {
         let storage = || match life.repertoire {
             Repertoire::Common => None,
-            Repertoire::Proxmox => Some(Self::Storage(life.spec.host_options.storage.clone())),
+            Repertoire::Proxmox => Some(Self::Storage(match (&life.spec.host_options.storage, &life.spec.origin) {
+                (None, Origin::Template(_)) => Some(STORAGE_DEFAULT.to_owned()),
+                (named, Origin::Template(_) | Origin::Clone { .. }) => named.clone(),
+            })),
         };
         match action {
             Action::FetchTemplate => {

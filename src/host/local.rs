@@ -134,7 +134,7 @@ impl Local {
             None => Clock::from_env(),
         }
         .map_err(|source| io_error("read the boot id", source))?;
-        let lxc_attach = find_program("lxc-attach", &programs)?;
+        let lxc_attach = find_program("lxc-attach", &programs, kind)?;
         let own = [lxc_path.clone(), runtime.path().to_owned(), state.clone()].into_iter().chain(protected).collect();
         let grounds = Grounds { own, container_mounts: true, records: state.join("volumes") };
         Ok(Self { kind, lxc_path, lxc_attach, runtime, state, clock, shim, grounds, grace })
@@ -198,9 +198,14 @@ pub(super) fn machine_id() -> Result<String, HostError> {
 }
 
 /// A program of LXC, absolute.
-pub(super) fn find_program(name: &str, directories: &[PathBuf]) -> Result<PathBuf, HostError> {
+pub(super) fn find_program(name: &str, directories: &[PathBuf], kind: HostKind) -> Result<PathBuf, HostError> {
     let found = directories.iter().map(|directory| directory.join(name)).find(|path| path.is_file());
-    found.ok_or_else(|| unusable(&format!("{name} is not installed"), "install the package lxc (lxc-utils), or use --host sim"))
+    let remedy = match kind {
+        // Debian's package of that name would put Proxmox's aside.
+        HostKind::Pct => "install the package lxc-pve again (not lxc)",
+        HostKind::Lxc | HostKind::Sim => "install the package lxc (lxc-utils), or use --host sim",
+    };
+    found.ok_or_else(|| unusable(&format!("{name} is not installed"), remedy))
 }
 
 fn make_private_directory(path: &Path) -> io::Result<()> {

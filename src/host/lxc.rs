@@ -119,7 +119,7 @@ impl Lxc {
                 "name another with --lxc-path",
             ));
         }
-        let find = |name: &str| find_program(name, &programs);
+        let find = |name: &str| find_program(name, &programs, HostKind::Lxc);
         let found = Programs { lxc_start: find("lxc-start")?, lxc_stop: find("lxc-stop")?, cp: find("cp")? };
         let (kind, lxc_path, grace) = (HostKind::Lxc, path.clone(), GRACE);
         let local = Local::new(Places { kind, lxc_path, runtime, state, boot_id_file, shim, programs, protected, grace })?;

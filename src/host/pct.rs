@@ -133,7 +133,10 @@ impl Pct {
 
     /// What a program of Proxmox's may have changed, to be synced: the cluster's database, the volumes, and LXC's directory.
     fn changed_places(&self) -> Vec<PathBuf> {
-        let storages = self.storages().into_iter().filter(|storage| storage.holds("rootdir") && storage.is_on(&self.node));
+        let storages = self
+            .storages()
+            .into_iter()
+            .filter(|storage| ["rootdir", "vztmpl"].iter().any(|what| storage.holds(what)) && storage.is_on(&self.node));
         let places = [self.layout.database(), self.layout.cluster(), self.layout.lxc_path().to_owned()];
         // A network storage that is gone would hold up everything; what its server keeps is not ours to sync.
         let local = storages.filter(|storage| ["dir", "btrfs", "zfspool"].contains(&storage.kind.as_str()));

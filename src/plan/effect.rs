@@ -175,6 +175,9 @@ pub enum Action {
     },
 }
 
+/// The storage that Proxmox takes for a template's root file system if none is named.
+pub const STORAGE_DEFAULT: &str = "local";
+
 /// The name of the snapshot that `snapshot.take` takes.
 pub const SNAPSHOT_BEFORE_VOLUMES: &str = "before-volumes";
 

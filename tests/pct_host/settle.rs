@@ -148,6 +148,24 @@ fn a_create_that_a_host_crash_cut_off_is_known_by_its_task() {
     assert!(matches!(result, StepResult::Foreign { .. }), "{result:?}");
 }
 
+/// Its configuration may have come to the disk before its files did.
+#[test]
+fn a_container_made_before_the_host_went_down_is_made_again_unless_it_is_known_to_be_synced() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_728));
+    let (seq, effect) = (world.next_seq(), world.effect(&spec, Step::DefineCreate.id(), create()));
+    assert!(matches!(world.carry_out(effect.clone()).result, StepResult::Done(_)));
+    assert!(matches!(world.settle_as(effect.clone(), seq), StepResult::Done(_)), "in the same boot");
+    let other = world.after_a_host_crash();
+    let leftover = partial(other.settle_as(effect.clone(), seq));
+    let repair = || other.effect(&spec, Step::DefineCreate.repair(), Action::Repair { leftover: leftover.clone() });
+    assert_eq!(Hands::settle(&other, repair()), StepResult::Absent);
+    assert_eq!(other.carry_out(repair()).result, StepResult::Done(Evidence::Repaired));
+    assert_eq!(Hands::settle(&other, repair()), StepResult::Done(Evidence::Repaired));
+    world.is_clean(spec.ctid);
+    assert_eq!(other.settle_as(effect, seq), StepResult::Absent);
+}
+
 #[test]
 fn a_half_made_container_that_changed_since_it_was_found_is_left_alone() {
     let Some(world) = World::new() else { return };
@@ -200,7 +218,10 @@ fn a_source_that_others_have_locked_is_waited_for() {
     std::fs::write(&file, world.config(source.ctid).replace("memory:", "lock: disk\nmemory:")).expect("written");
     assert_eq!(world.settle(&copy, Step::DefineClone.id(), clone_of(&source, CopyFrom::Current)), StepResult::Absent);
     let result = world.take(&copy, Step::DefineClone, clone_of(&source, CopyFrom::Current)).result;
-    assert!(matches!(&result, StepResult::Failed(failure) if matches!(failure.class, FailureClass::Wait(_))), "{result:?}");
+    let names_it = |failure: &phoenix::machine::Failure| {
+        matches!(&failure.class, FailureClass::Wait(wait) if wait.name.contains("900757")) && failure.message.contains("900757")
+    };
+    assert!(matches!(&result, StepResult::Failed(failure) if names_it(failure)), "the source is named: {result:?}");
     assert!(world.config(source.ctid).contains("lock: disk"), "not ours to clear");
 }
 
@@ -216,7 +237,7 @@ fn a_snapshot_that_was_killed_leaves_neither_lock_nor_frozen_container() {
         [("prepare", Row::Partial), ("freeze", Row::Partial), ("volume", Row::Partial), ("thaw", Row::Partial), ("end", Row::Done)]
     {
         check(&world, &spec, Step::CloneHold, hold, &format!("snapshot 900760 kill-both-after {piece}"), row);
-        let (result, _) = world.script(&spec, &init, "#!/bin/sh\ntrue\n");
+        let (result, _) = world.script(&spec, &init, &format!("#!/bin/sh\ntrue {piece}\n"));
         assert!(matches!(result, StepResult::Done(_)), "{piece}: it is not frozen: {result:?}");
         for (piece, row) in
             [("prepare", Row::Partial), ("volume", Row::Partial), ("end", Row::Done)].into_iter().take(if piece == "end" { 3 } else { 0 })
@@ -421,6 +442,8 @@ fn what_is_edited_in_process_is_absent_or_done() {
     let detach = || Action::Detach { mount: mount.clone() };
     let firewall = world.node.root().join("etc/pve/firewall/900797.fw");
     std::fs::write(&firewall, "[OPTIONS]\n\nlog_level_in: info\n").expect("written");
+    let draft = firewall.with_file_name("900797.fw.tmp.4194305");
+    std::fs::write(&draft, "[OPTIONS]\n").expect("written");
     for (step, action) in [
         (Step::VolumeAttach(mount.at.clone()), &attach as &dyn Fn() -> Action),
         (Step::VolumeDetach(mount.at.clone()), &detach),
@@ -430,6 +453,7 @@ fn what_is_edited_in_process_is_absent_or_done() {
         let evidence = world.done(&spec, step.clone(), action());
         assert_eq!(world.settle(&spec, step.id(), action()), StepResult::Done(evidence));
     }
+    assert!(!draft.exists(), "of a process that is gone");
     let text = std::fs::read_to_string(&firewall).expect("there");
     assert!(text.contains("log_level_in: info") && text.contains("-dport 22") && text.contains("policy_in: DROP"), "{text}");
 }

@@ -5,6 +5,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::ids::HostKind;
+
 use super::super::doctor::{Findings, Topic};
 use super::super::local::{PROGRAM_DIRECTORIES, find_program};
 
@@ -17,7 +19,7 @@ const INCLUDE: &str = "/usr/share/lxc/config/common.conf";
 /// Looks at all of it.
 pub(in crate::host) fn examine(found: &mut Findings, path: &Path) {
     let directories: Vec<PathBuf> = PROGRAM_DIRECTORIES.iter().map(PathBuf::from).collect();
-    let program = |name: &str| find_program(name, &directories).unwrap_or_else(|_| Path::new("/usr/bin").join(name));
+    let program = |name: &str| find_program(name, &directories, HostKind::Lxc).unwrap_or_else(|_| Path::new("/usr/bin").join(name));
     let start = program("lxc-start");
     found.programs(&[start.clone(), program("lxc-stop"), program("lxc-attach"), program("cp")], "lxc");
     let mappers = [program("newuidmap"), program("newgidmap")];

@@ -6,14 +6,16 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::host::LockError;
-use crate::host::local::act::{Act, Taken, chain, failed, tail};
+use crate::host::local::act::{Act, Taken, at, chain, failed, tail};
+use crate::host::local::durable;
 use crate::host::local::life::host_environment;
 use crate::host::local::proc;
 use crate::ids::Ctid;
 use crate::machine::{Failure, FailureClass, StepResult, Wait, WaitKind};
+use crate::plan::Action;
 use crate::shim::{Ending, JobResult, Kept, Task};
 
 use super::Pct;
@@ -66,8 +68,24 @@ impl Act<'_, Pct> {
         let argv = std::iter::once(path.into_os_string()).chain(words.into_iter().map(OsString::from)).collect();
         let task = Task::Run { argv, env: host_environment(), kept };
         let result = self.run(task, self.host.changed_places(), Vec::new())?;
+        if matches!(result.ending, Ending::NotDurable { .. }) {
+            // Whatever is there, it may not stay: the kernel tells of a failed write once.
+            self.expect_success(&result, &format!("`{command}`"), Some(command.clone()))?;
+        }
         let text = tail(&result.output().unwrap_or_default());
         Ok(Said { result, text, command })
+    }
+
+    /// To be asked when what a call was for is there: the shim syncs after a success alone, and it may have come about all the
+    /// same.
+    pub(super) fn make_durable_after(&self, said: &Said) -> Taken<()> {
+        if said.result.ending.is_success() { Ok(()) } else { self.make_durable() }
+    }
+
+    /// Syncs all that a program of Proxmox's may have changed.
+    pub(super) fn make_durable(&self) -> Taken<()> {
+        let sync = |path: &PathBuf| durable::sync_file_system(path).map_err(at("sync the file system of", path));
+        self.host.changed_places().iter().try_for_each(sync)
     }
 
     /// What it means that `what` is not the case after the call.
@@ -81,7 +99,9 @@ impl Act<'_, Pct> {
             }
         };
         if let Some(weather) = weather(text) {
-            return self.waits(&weather, text);
+            // Of a clone's two containers the source is the one that others may be at.
+            let ctid = if let Action::Clone { source, .. } = self.intent().action { source } else { self.intent().ctid };
+            return self.waits(ctid, &weather, text);
         }
         let lasting = LASTING.iter().any(|words| text.contains(words));
         let class = if lasting { FailureClass::Permanent } else { FailureClass::Transient };
@@ -94,13 +114,17 @@ impl Act<'_, Pct> {
 
     /// A configuration that says `lock: NAME`.
     pub(super) fn locked(&self, name: &str) -> Box<StepResult> {
-        let ctid = self.intent().ctid;
-        self.waits(&Weather::Locked(name), &format!("container {ctid} is locked ({name})"))
+        self.locked_of(self.intent().ctid, name)
+    }
+
+    /// As [`Self::locked`], of another container.
+    pub(super) fn locked_of(&self, ctid: Ctid, name: &str) -> Box<StepResult> {
+        self.waits(ctid, &Weather::Locked(name), &format!("container {ctid} is locked ({name})"))
     }
 
     /// A lock file that others hold.
     pub(super) fn lock_file_held(&self, path: &Path, message: &str) -> Box<StepResult> {
-        self.waits(&Weather::File(path), message)
+        self.waits(self.intent().ctid, &Weather::File(path), message)
     }
 
     /// Another container whose lock Phoenix itself holds elsewhere.
@@ -120,8 +144,7 @@ impl Act<'_, Pct> {
         failed(FailureClass::Wait(wait), message)
     }
 
-    fn waits(&self, weather: &Weather<'_>, message: &str) -> Box<StepResult> {
-        let ctid = self.intent().ctid;
+    fn waits(&self, ctid: Ctid, weather: &Weather<'_>, message: &str) -> Box<StepResult> {
         let (holder, otherwise) = match weather {
             Weather::Locked(name) => (worker_of(ctid), format!("`lock: {name}` of container {ctid}")),
             Weather::File(path) => (holder_of(path), path.display().to_string()),

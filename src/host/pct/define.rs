@@ -11,7 +11,7 @@ use crate::host::local::act::{Act, Taken, at, drift, failed, judge_mark, owner, 
 use crate::ids::{Ctid, Incarnation};
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::manifest::{Origin, Template};
-use crate::plan::{CopyFrom, Mark, Reason, SNAPSHOT_FOR_CLONES};
+use crate::plan::{CopyFrom, Mark, Reason, SNAPSHOT_FOR_CLONES, STORAGE_DEFAULT};
 use crate::shim::JobResult;
 
 use super::config::Config;
@@ -22,8 +22,6 @@ use super::{Pct, mark, snapshot};
 
 /// What Proxmox itself gives a root file system that nobody gave a size, in GiB.
 const DISK_GB_DEFAULT: u32 = 4;
-/// The storage that Proxmox takes if none is named.
-pub(super) const STORAGE_DEFAULT: &str = "local";
 
 /// Lines that mount what a person chose, past `pct`.
 const RAW_MOUNT: &str = "lxc.mount.entry";
@@ -41,13 +39,16 @@ pub(super) enum AtPlace {
 impl Act<'_, Pct> {
     pub(super) fn create(&self, template: Option<Digest>) -> Taken {
         match self.at_place("vzcreate", self.intent().ctid)? {
-            AtPlace::Ours => return Ok(Evidence::Created { left_out: 0 }),
+            AtPlace::Ours => {
+                self.make_durable()?;
+                return Ok(Evidence::Created { left_out: 0 });
+            }
             AtPlace::HalfMade(left) => return Err(partial(&left)),
             AtPlace::Nothing => {}
         }
         let said = self.pct(self.creation(&self.template(template)?))?;
         match self.at_place_after("vzcreate", self.intent().ctid, Some(&said.result))? {
-            AtPlace::Ours => Ok(Evidence::Created { left_out: 0 }),
+            AtPlace::Ours => self.make_durable_after(&said).map(|()| Evidence::Created { left_out: 0 }),
             AtPlace::HalfMade(left) => Err(partial(&left)),
             AtPlace::Nothing => Err(self.refused(&said, "the container was not created")),
         }
@@ -55,14 +56,17 @@ impl Act<'_, Pct> {
 
     pub(super) fn clone_from(&self, source: Ctid, incarnation: Incarnation, from: CopyFrom) -> Taken {
         match self.at_place("vzclone", source)? {
-            AtPlace::Ours => return self.shed(source, incarnation),
+            AtPlace::Ours => {
+                self.make_durable()?;
+                return self.shed(source, incarnation);
+            }
             AtPlace::HalfMade(left) => return Err(partial(&left)),
             AtPlace::Nothing => {}
         }
         self.check_source(source, incarnation, from)?;
         let said = self.pct(self.cloning(source, from))?;
         match self.at_place_after("vzclone", source, Some(&said.result))? {
-            AtPlace::Ours => self.shed(source, incarnation),
+            AtPlace::Ours => self.make_durable_after(&said).and_then(|()| self.shed(source, incarnation)),
             AtPlace::HalfMade(left) => Err(partial(&left)),
             AtPlace::Nothing => Err(self.refused(&said, "the container was not cloned")),
         }
@@ -259,7 +263,7 @@ impl Act<'_, Pct> {
         };
         judge_mark(&Mark { ctid: source, incarnation, ..self.effect.mark.clone() }, mark::of_config(&config.to_string()).as_ref())?;
         if let Some(lock) = config.main().lock() {
-            return Err(self.locked(lock));
+            return Err(self.locked_of(source, lock));
         }
         if from == CopyFrom::Snapshot {
             snapshot::check(&config, source)?;

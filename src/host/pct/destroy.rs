@@ -34,6 +34,7 @@ impl Act<'_, Pct> {
                 Err(_) => self.left_of_destroyed().map(|()| Evidence::Destroyed),
             };
         }
+        self.make_durable_after(&said)?;
         self.finish_destroying_on(&storages)
     }
 

@@ -93,22 +93,29 @@ impl Act<'_, Pct> {
     /// Removes what a killed `pct` left beside the configuration, which it writes as `CTID.conf.tmp.PID` and renames: if its
     /// writer has ended, and the container or the file itself bears our mark. Anything else is left alone.
     pub(super) fn remove_drafts(&self) -> Taken<()> {
-        let path = self.host.layout.config(self.intent().ctid);
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let begin = format!("{name}.tmp.");
-        let writer = |name: &std::ffi::OsStr| name.to_str()?.strip_prefix(&begin)?.parse::<u32>().ok();
-        let drafts = entries.filter_map(|entry| Some((writer(&entry.file_name())?, entry.path())));
-        for (pid, draft) in drafts.filter(|(pid, _)| !Path::new("/proc").join(pid.to_string()).exists()) {
-            let text = durable::read(&draft, CONFIG_BYTES_MAX).ok().flatten().unwrap_or_default();
-            let is_ours = self.judge_found(mark::of_config(&text).as_ref()).is_ok() || self.check_mark().is_ok();
-            if is_ours {
-                tracing::info!(file = %draft.display(), pid, "removed what a killed pct was writing");
-                std::fs::remove_file(&draft).map_err(at("remove", &draft))?;
-            }
-        }
-        Ok(())
+        let ctid = self.intent().ctid;
+        let of_config = |text: &str| self.judge_found(mark::of_config(text).as_ref()).is_ok() || self.check_mark().is_ok();
+        remove_drafts_of(&self.host.layout.config(ctid), of_config)?;
+        // Only Phoenix writes that one under such a name, and only under the container's lock.
+        remove_drafts_of(&self.host.layout.firewall(ctid), |_| self.effect.spec.host_options.firewall.is_some())
     }
+}
+
+/// Removes what processes that are gone left of writing a file, if it is ours by what it says.
+fn remove_drafts_of(path: &Path, is_ours: impl Fn(&str) -> bool) -> Taken<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let begin = format!("{name}.tmp.");
+    let writer = |name: &std::ffi::OsStr| name.to_str()?.strip_prefix(&begin)?.parse::<u32>().ok();
+    let drafts = entries.filter_map(|entry| Some((writer(&entry.file_name())?, entry.path())));
+    for (pid, draft) in drafts.filter(|(pid, _)| !Path::new("/proc").join(pid.to_string()).exists()) {
+        let text = durable::read(&draft, CONFIG_BYTES_MAX).ok().flatten().unwrap_or_default();
+        if is_ours(&text) {
+            tracing::info!(file = %draft.display(), pid, "removed what was being written by a process that is gone");
+            std::fs::remove_file(&draft).map_err(at("remove", &draft))?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a file in place of the old one. Its name until then is one that Proxmox gives as well: the cluster's file system takes

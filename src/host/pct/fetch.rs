@@ -21,11 +21,12 @@ impl Act<'_, Pct> {
     /// Downloads the template into its storage, unless it is there. `pveam` gives a download its name once it is whole.
     pub(super) fn fetch_template(&self) -> Taken {
         if let Ok(evidence) = self.fetched() {
-            return Ok(evidence);
+            return self.make_durable().map(|()| evidence);
         }
         let (storage, file) = self.stored_template()?;
         let said = self.call("pveam", vec!["download".to_owned(), storage, file], Kept::LockAndToken)?;
-        self.fetched().map_err(|_| self.refused(&said, "the template was not downloaded"))
+        let evidence = self.fetched().map_err(|_| self.refused(&said, "the template was not downloaded"))?;
+        self.make_durable_after(&said).map(|()| evidence)
     }
 
     /// `Fetched`, if the storage has the template.
@@ -55,6 +56,7 @@ impl Act<'_, Pct> {
     /// Makes our part of the container's firewall file what the spec says.
     pub(super) fn set_firewall(&self) -> Taken {
         self.check_mark()?;
+        self.remove_drafts()?;
         let path = self.host.layout.firewall(self.intent().ctid);
         let old = firewall_file(&path)?;
         let new = old.with(self.firewall()?).map_err(|error| failed(FailureClass::Permanent, chain(&error)))?;

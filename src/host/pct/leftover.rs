@@ -15,11 +15,10 @@ use crate::host::local::act::{Act, Taken, at, io_failed};
 use crate::host::local::durable;
 use crate::ids::{Ctid, Step};
 use crate::manifest::Origin;
-use crate::plan::{Effect, Intent};
+use crate::plan::{Effect, Intent, STORAGE_DEFAULT};
 
 use super::Pct;
 use super::config::{CONFIG_BYTES_MAX, Config};
-use super::define::STORAGE_DEFAULT;
 use super::storage::Storage;
 use super::tasks::{self, Upid};
 
@@ -36,7 +35,12 @@ pub(super) struct Leftover {
     pub(super) source: Option<(Ctid, String)>,
     /// Results of scripts, or rules of the firewall, of a container that is destroyed.
     pub(super) results: bool,
+    /// Whole by its configuration, but written in an earlier boot, and nobody said that it was synced.
+    pub(super) is_unsynced: bool,
 }
+
+/// How the text of a leftover says that.
+const UNSYNCED: &str = "made before the host went down, perhaps not all of it on the disk";
 
 /// The clock ticks of `/proc`, per second; fixed on every Linux that Proxmox runs on (`proc_pid_stat(5)`).
 const TICKS_PER_S: u64 = 100;
@@ -73,6 +77,11 @@ impl Leftover {
         let list = text.split("volumes ").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_default();
         list.split(' ').filter(|volume| volume.contains(':')).map(str::to_owned).collect()
     }
+
+    /// Whether the text of a leftover says that it is whole, but perhaps not on the disk.
+    pub(super) fn is_unsynced_in(text: &str) -> bool {
+        text.contains(UNSYNCED)
+    }
 }
 
 fn sha1(text: &str) -> Option<&str> {
@@ -81,7 +90,7 @@ fn sha1(text: &str) -> Option<&str> {
 
 impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, mounts, volumes, source, results } = self;
+        let Self { config, mounts, volumes, source, results, is_unsynced } = self;
         let mut parts = Vec::new();
         if let Some((digest, lock)) = config {
             parts.push(format!("configuration {digest} (lock: {})", lock.as_deref().unwrap_or("none")));
@@ -95,6 +104,9 @@ impl fmt::Display for Leftover {
         parts.extend(mounts.iter().map(|mount| format!("mount {}", mount.display())));
         if *results {
             parts.push("results of scripts or rules of the firewall".to_owned());
+        }
+        if *is_unsynced {
+            parts.push(UNSYNCED.to_owned());
         }
         f.write_str(&parts.join("; "))
     }
@@ -116,7 +128,7 @@ impl Act<'_, Pct> {
         let volumes = self.volumes(ctid).into_iter().filter(|volume| !named.contains(volume) && own.contains(storage_of(volume))).collect();
         let config = config.map(|config| (config.digest(), config.main().lock().map(str::to_owned)));
         let mounts = self.mounts(ctid)?;
-        Ok(Leftover { config, mounts, volumes, source: None, results: false })
+        Ok(Leftover { config, mounts, volumes, source: None, results: false, is_unsynced: false })
     }
 
     /// The container's configuration; nothing if there is none.
@@ -313,6 +325,7 @@ mod tests {
             volumes: vec!["local:101/vm-101-disk-0.raw".to_owned(), "local:101/vm-101-disk-1.raw".to_owned()],
             source: Some((Ctid::new(100).expect("in range"), source.clone())),
             results: false,
+            is_unsynced: true,
         };
         let text = left.to_string();
         assert_eq!(Leftover::config_in(&text), Some(digest.as_str()), "{text}");

@@ -77,7 +77,7 @@ impl Act<'_, Pct> {
         self.check_no_worker()?;
         let Some(config) = self.found_config()? else { return self.clear_remains(leftover) };
         let marked = self.check_mark().is_ok();
-        if marked && is_whole(&config) && !self.is_torn() {
+        if marked && is_whole(&config) && !self.is_torn() && !Leftover::is_unsynced_in(leftover) {
             return Ok(());
         }
         if !marked && !is_found(&config, leftover) {
@@ -151,19 +151,19 @@ impl Act<'_, Pct> {
     }
 
     /// Whether nothing half-made lies there: nothing at all, or a container that is whole and ours.
-    fn is_cleared(&self) -> Taken<bool> {
+    fn is_cleared(&self, leftover: &str) -> Taken<bool> {
         let whole = self.found_config()?.is_some_and(|config| is_whole(&config)) && self.check_mark().is_ok() && !self.is_torn();
-        Ok(whole || self.leftover()?.is_empty())
+        Ok((whole && !Leftover::is_unsynced_in(leftover)) || self.leftover()?.is_empty())
     }
 
     /// Whether nothing is left of what [`Self::repair`] puts right.
     pub(super) fn probe_repair(&self, leftover: &str) -> Taken<bool> {
         match &self.intent().step.step {
-            Step::DefineCreate => self.is_cleared(),
+            Step::DefineCreate => self.is_cleared(leftover),
             Step::DefineClone => {
                 let Origin::Clone { source } = &self.effect.spec.origin else { return Ok(true) };
                 let locked = self.locked_source(*source)?.is_some_and(|(_, found)| Leftover::source_in(leftover) == Some(&found));
-                Ok(self.is_cleared()? && !locked)
+                Ok(self.is_cleared(leftover)? && !locked)
             }
             Step::CloneHold | Step::CloneRelease => self.is_repaired(SNAPSHOT_FOR_CLONES),
             Step::SnapshotTake => self.is_repaired(SNAPSHOT_BEFORE_VOLUMES),

@@ -34,6 +34,7 @@ use crate::plan::{Action, HoldBy, Intent, Reason, SNAPSHOT_BEFORE_VOLUMES, SNAPS
 use crate::shim::JobResult;
 
 use super::define::{AtPlace, partial};
+use super::leftover::Leftover;
 use super::{Pct, snapshot};
 
 /// What a worker of this intent is told by; see [`crate::shim::Inquiry::tasks`].
@@ -71,17 +72,20 @@ impl Act<'_, Pct> {
     pub(super) fn probe(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
             Action::Create { .. } => match self.at_place_after("vzcreate", self.intent().ctid, result)? {
-                AtPlace::Ours => Ok(Evidence::Created { left_out: 0 }),
+                AtPlace::Ours => self.check_synced(result).and_then(|()| self.durable(Evidence::Created { left_out: 0 })),
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
             },
             Action::Clone { source, incarnation, from: _ } => match self.at_place_after("vzclone", *source, result)? {
-                AtPlace::Ours => or_absent(self.cloned(*source, *incarnation)),
+                AtPlace::Ours => {
+                    self.check_synced(result)?;
+                    or_absent(self.cloned(*source, *incarnation)).and_then(|evidence| self.durable(evidence))
+                }
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
             },
-            Action::Destroy => self.probe_destroyed(),
-            Action::FetchTemplate => or_absent(self.fetched()),
+            Action::Destroy => self.probe_destroyed().and_then(|evidence| self.durable(evidence)),
+            Action::FetchTemplate => or_absent(self.fetched()).and_then(|evidence| self.durable(evidence)),
             Action::Prepare { volume, idmap } => self.probe_prepared(volume, idmap),
             Action::Repair { leftover } => done_if(self.probe_repair(leftover)?, Evidence::Repaired),
             Action::Mark => match self.check_mark() {
@@ -113,18 +117,32 @@ impl Act<'_, Pct> {
         self.sync_cluster().map(|()| evidence)
     }
 
+    /// Nor what a program of Proxmox's wrote whose shim was killed before it synced that.
+    fn durable(&self, evidence: Evidence) -> Taken {
+        self.make_durable().map(|()| evidence)
+    }
+
+    /// A container that was made before the host went down, and of which nobody said that it was synced, is not believed: its
+    /// configuration is written at once, its files when the kernel likes. Nothing has run in it.
+    fn check_synced(&self, result: Option<&JobResult>) -> Taken<()> {
+        if result.is_some() || self.intent().deadline.boot == *self.local.clock.boot() {
+            return Ok(());
+        }
+        Err(partial(&Leftover { is_unsynced: true, ..self.leftover()? }))
+    }
+
     /// The verdict on a step of a container that is there and ours.
     fn probe_marked(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
             Action::Hold { init: _, by: by @ HoldBy::Stop } => done_if(self.up()?.is_down(), Evidence::Held { by: *by }),
             Action::Hold { init: _, by: by @ HoldBy::Snapshot } => {
-                self.probe_snapshot(SNAPSHOT_FOR_CLONES).map(|()| Evidence::Held { by: *by })
+                self.probe_snapshot(SNAPSHOT_FOR_CLONES).and_then(|()| self.durable(Evidence::Held { by: *by }))
             }
-            Action::TakeSnapshot => self.probe_snapshot(SNAPSHOT_BEFORE_VOLUMES).map(|()| snapshot::taken()),
+            Action::TakeSnapshot => self.probe_snapshot(SNAPSHOT_BEFORE_VOLUMES).and_then(|()| self.durable(snapshot::taken())),
             Action::SetFirewall => self.written(or_absent(self.firewall_set())?),
             Action::Stop { .. } => done_if(self.up()?.is_down(), Evidence::Stopped),
-            Action::Release => self.probe_released(),
-            Action::Configure => self.written(or_absent(self.configured())?),
+            Action::Release => self.probe_released().and_then(|evidence| self.durable(evidence)),
+            Action::Configure => self.durable(or_absent(self.configured())?),
             Action::Start { idmap, sources, .. } => self.probe_started(idmap, sources),
             Action::ReadIdmap { init } => self.read_idmap(init),
             Action::Attach { mount, source, idmap } => {
@@ -139,7 +157,7 @@ impl Act<'_, Pct> {
             Action::AwaitReady { init } => self.probe_ready(init),
             Action::RunScript { init } => self.probe_script(init, result),
             Action::AskHealth { init } => self.probe_health(init, result),
-            Action::SetAutostart => or_absent(self.autostart_set()),
+            Action::SetAutostart => or_absent(self.autostart_set()).and_then(|evidence| self.durable(evidence)),
             Action::FetchTemplate
             | Action::Create { .. }
             | Action::Clone { .. }

@@ -37,7 +37,7 @@ impl Act<'_, Pct> {
         let said = self.pct(self.words(["snapshot"], [name]))?;
         self.check_mark()?;
         match found(&self.config()?, name) {
-            Found::Whole => Ok(()),
+            Found::Whole => self.make_durable_after(&said),
             Found::Half => Err(self.half(name)),
             Found::No => Err(self.refused(&said, &format!("there is no snapshot {name}"))),
         }
@@ -59,7 +59,7 @@ impl Act<'_, Pct> {
         let said = self.pct(words)?;
         self.check_mark()?;
         match found(&self.config()?, name) {
-            Found::No => Ok(()),
+            Found::No => self.make_durable_after(&said),
             Found::Half => Err(self.half(name)),
             Found::Whole => Err(self.refused(&said, &format!("the snapshot {name} is still there"))),
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ids::Ctid;
+use crate::ids::{Ctid, IdKind};
 use crate::manifest::{Mount, Origin, Ownership, Spec, Template};
 
 use super::super::local::unusable;
@@ -62,6 +62,17 @@ pub(crate) fn vet(layout: &Layout, wanted: &[Arc<Spec>]) -> Result<Vec<Objection
     Ok(all)
 }
 
+/// `pct create` unpacks every template with the map of all unprivileged containers; the lines that give another can only be
+/// written when its files are there already, and belong to nobody inside.
+fn vet_idmap(spec: &Spec, objections: &mut Objections<'_>) {
+    let root_is_proxmox_s = [IdKind::User, IdKind::Group].iter().all(|&kind| spec.idmap.to_host(kind, 0) == Some(FIRST_ID));
+    if matches!(spec.origin, Origin::Template(_)) && !root_is_proxmox_s {
+        let what =
+            format!("its id map gives root another id than {FIRST_ID}, and `pct create` gives the files of every template to that one");
+        objections.push(what, format!("map 0 to {FIRST_ID} in `idmap`, or leave `idmap` out"));
+    }
+}
+
 fn check_quorum(members: &Members) -> Result<(), HostError> {
     if members.is_writable() {
         return Ok(());
@@ -69,6 +80,9 @@ fn check_quorum(members: &Members) -> Result<(), HostError> {
     let what = "the cluster has no quorum: no configuration can be written";
     Err(unusable(what, "see `pvecm status`, and bring the other nodes back"))
 }
+
+/// The host's id of root in an unprivileged container, as Proxmox fixes it.
+const FIRST_ID: u32 = 100_000;
 
 impl Objections<'_> {
     fn push(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
@@ -103,6 +117,7 @@ impl<'a> Node<'a> {
         if !self.configs.contains_key(&spec.ctid) {
             self.vet_origin(spec, objections);
             self.vet_storage(spec, objections);
+            vet_idmap(spec, objections);
         }
         self.vet_snapshot(spec, objections);
         self.vet_options(spec, objections);

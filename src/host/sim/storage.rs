@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::Ctid;
-use crate::plan::Effect;
+use crate::plan::{Effect, STORAGE_DEFAULT};
 
 use super::disk::{Guest, Made};
 use super::world::World;
@@ -87,6 +87,3 @@ impl World {
         }
     }
 }
-
-/// What Proxmox calls the storage that every node has.
-const STORAGE_DEFAULT: &str = "local";
