@@ -2,6 +2,8 @@
 //!
 //! `PHOENIX_TEST_SCHEDULES` plays that many schedules of crashes where a test would play fewer, pairs and longer ones included.
 
+#[path = "rehearsal/faults.rs"]
+mod faults;
 mod fleets;
 #[path = "fleets/invariants.rs"]
 mod invariants;

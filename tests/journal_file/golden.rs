@@ -3,12 +3,14 @@
 //! `tests/golden/journals/vN` holds for each of them the journal (`.db.zst`), the simulated world (`.sim.zst`) and what was
 //! said of it (`.json`): `status` before, how `resume` ended, and where the containers stood afterwards. `format.json` pins the
 //! format itself. A format that changes gets a directory with the next number, made with `PHOENIX_GOLDEN=write`, and a way to
-//! take up the journals of all directories before it; what lies in those is never written again.
+//! take up the journals of all directories before it; what lies in a directory is never written again, the newest included, and
+//! a digest of each stands below.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 use phoenix::codec::SCHEMA_VERSION;
 use phoenix::host::sim::{Fault, Faults, Flow, Sim, Tamper, What, When, Where, World, WorldOptions};
@@ -26,16 +28,18 @@ use crate::record::{History, info};
 /// The directory of the format of today.
 const NEWEST: &str = "v2";
 
-/// All directories, oldest first.
-const VERSIONS: [&str; 2] = ["v1", NEWEST];
+/// All directories, oldest first, and what each holds: what was written once is held against all that comes after, so that
+/// nobody makes it fit what is written today. A new directory is pinned as the test says, an old one never again.
+const VERSIONS: [(&str, &str); 2] = [
+    ("v1", "cc4d12e7fe10d3daa5eb756b1fc0162b371db54ec8844ad67b514a8679c3917f"),
+    (NEWEST, "ae7fcf06d49101c3cfc93117290c0b8517034196b3766fdbfea28ac8d4a05c4f"),
+];
 
 #[test]
 fn every_golden_journal_says_and_becomes_what_it_did() {
-    if writing() {
-        write_all();
-    }
+    write_if_asked();
     let mut count = 0;
-    for version in VERSIONS {
+    for (version, _) in VERSIONS {
         for name in names(version) {
             let said = read(version, &name);
             let missing = missing(&said, &took_up(version, &name), "");
@@ -49,6 +53,7 @@ fn every_golden_journal_says_and_becomes_what_it_did() {
 /// A phoenix of the version before refuses a journal of today and says what to do, and what it says is this.
 #[test]
 fn an_older_phoenix_refuses_a_newer_journal_with_an_explanation() {
+    write_if_asked();
     let older = Schema { version: SCHEMA.version - 1, ..SCHEMA };
     let dir = directory();
     let path = dir.path().join("journal.db");
@@ -76,14 +81,35 @@ fn a_golden_journal_of_version_1_is_upgraded_after_a_copy() {
     assert!(Reader::open(&path, &older).is_err() && Reader::open(&path, &SCHEMA).is_ok());
 }
 
+/// Else a format that changed and was written over its own golden journals would look as if it had not.
+#[test]
+fn golden_journals_are_those_that_were_written_once() {
+    write_if_asked();
+    for (version, pinned) in VERSIONS {
+        let found = digest_of(version);
+        assert_eq!(found, pinned, "{version} is not what it was; a new version takes a new directory (CONTRIBUTING.md)");
+    }
+    let place = directory_of(NEWEST);
+    let there = fs::read_dir(place.parent().expect("a parent")).expect("golden journals").count();
+    assert_eq!(there, VERSIONS.len(), "a directory that no version names, or a version without one");
+}
+
+#[test]
+#[should_panic(expected = "what was written once stays")]
+fn nothing_is_written_into_a_directory_that_is_there() {
+    make_new(&directory_of("v1"));
+}
+
+#[test]
+fn the_newest_golden_journals_are_of_the_version_that_is_written() {
+    assert_eq!(NEWEST, format!("v{}", SCHEMA.version), "NEWEST follows the schema's version");
+}
+
 #[test]
 fn the_format_is_the_one_of_the_newest_golden_journals() {
+    write_if_asked();
     let path = directory_of(NEWEST).join("format.json");
     let now = format();
-    if writing() {
-        fs::create_dir_all(directory_of(NEWEST)).expect("a directory");
-        fs::write(&path, format!("{now:#}\n")).expect("a file");
-    }
     let then: Value = serde_json::from_slice(&fs::read(&path).expect("a pinned format")).expect("JSON");
     assert_eq!(
         now, then,
@@ -165,8 +191,18 @@ fn phoenix(journal: &Path, arguments: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap_or(-1), serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
 }
 
-/// Makes all golden journals of the newest version.
+/// Each test that reads golden journals may be the first of all, and all of them wait for what is written.
+fn write_if_asked() {
+    static ONCE: Once = Once::new();
+    if writing() {
+        ONCE.call_once(write_all);
+    }
+}
+
+/// Makes all golden journals of the newest version, in a directory that is not there yet.
 fn write_all() {
+    make_new(&directory_of(NEWEST));
+    fs::write(directory_of(NEWEST).join("format.json"), format!("{:#}\n", format())).expect("room");
     let plain = History::of_the_pair();
     let reached = |state: &'static str| move |entry: &Entry| entry.stream.stream == "100" && entry.state == state;
     for state in ["declared", "defined", "configured", "finalized", "volumed", "running", "featured", "done"] {
@@ -236,9 +272,13 @@ fn write_prefix(name: &str, history: &History, fits: &dyn Fn(&Entry) -> bool) {
     write(name, &prefix, history.world_after(last).clone());
 }
 
+fn make_new(place: &Path) {
+    let advice = "what was written once stays; raise the version, and NEWEST with it";
+    fs::create_dir(place).unwrap_or_else(|why| panic!("{}: {why}: {advice}", place.display()));
+}
+
 fn write(name: &str, image: &Image, world: World) {
     let place = directory_of(NEWEST);
-    fs::create_dir_all(&place).expect("a directory");
     let dir = directory();
     let path = dir.path().join("world");
     let sim = Sim::open(&path, WorldOptions::seeded(1), Flow::Still).expect("a new world");
@@ -257,6 +297,17 @@ fn read(version: &str, name: &str) -> Value {
 fn unpacked(version: &str, name: &str, kind: &str) -> Vec<u8> {
     let packed = fs::read(directory_of(version).join(format!("{name}.{kind}.zst"))).expect("a golden file");
     zstd::bulk::decompress(&packed, BYTES_MAX).expect("what was packed")
+}
+
+/// Of the names and bytes of all files.
+fn digest_of(version: &str) -> String {
+    let line = |file: std::io::Result<fs::DirEntry>| {
+        let file = file.expect("a file");
+        format!("{} {}", file.file_name().display(), Digest::of(&fs::read(file.path()).expect("a golden file")))
+    };
+    let mut lines: Vec<String> = fs::read_dir(directory_of(version)).expect("golden journals").map(line).collect();
+    lines.sort();
+    Digest::of(lines.join("\n").as_bytes()).to_string()
 }
 
 fn names(version: &str) -> Vec<String> {

@@ -129,7 +129,8 @@ impl Ground {
         faults
     }
 
-    /// Every start has an intent of its own with a reason, none ran beside another, and the last one came to its end.
+    /// Every start has an intent of its own with a reason, none ran beside another or after one that succeeded, and the last one
+    /// came to its end.
     fn judge_script(&self, place: u32, script: &str, step: &str, strikes_beside_phoenix: usize, faults: &mut Faults) {
         let (starts, ends) = (self.log(place, "starts", script), self.log(place, "ends", script));
         let intents = self.intents_of(place, step);
@@ -160,6 +161,7 @@ impl Ground {
         if tokens.last().is_none_or(|last| !ends.contains(last)) {
             faults.lost.push(told("is done and did not end"));
         }
+        faults.doubled.extend(self.wrong_results(place, step, &intents).map(|fact| told(&fact)));
     }
 
     /// The tokens that a script wrote to one of its logs.

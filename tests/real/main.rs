@@ -42,6 +42,7 @@ mod processes;
 mod proxmox;
 mod random_kills;
 mod rebuild;
+mod results;
 mod secrets;
 mod shims;
 mod synced;
