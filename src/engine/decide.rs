@@ -286,6 +286,12 @@ impl Engine {
             }
         }
         match &life.standing {
+            // Moved away, or taken away in part, by an attempt that failed after that: it has to come to its end.
+            Standing::Quarantined(quarantine)
+                if quarantine.reason == QuarantineReason::Gone && life.record(&Step::DownDestroy).past != Past::Untried =>
+            {
+                return self.step(ctid, Step::DownDestroy, Action::Destroy);
+            }
             Standing::Quarantined(quarantine) if matches!(quarantine.reason, QuarantineReason::Gone | QuarantineReason::Foreign) => {
                 let topic = Topic::Forgotten { seen: quarantine.evidence.clone() };
                 return Next::Note(Finding { topic, state: State::Declared, standing: Standing::Active });

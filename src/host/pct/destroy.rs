@@ -29,7 +29,10 @@ impl Act<'_, Pct> {
         let said = self.pct(self.words(["destroy"], []))?;
         if self.found_config()?.is_some() {
             return match self.check_mark() {
-                Ok(()) => Err(self.refused(&said, "the container was not destroyed")),
+                Ok(()) => match self.probe_destroyed() {
+                    Err(result) if matches!(*result, StepResult::Partial { .. }) => Err(result),
+                    Ok(_) | Err(_) => Err(self.refused(&said, "the container was not destroyed")),
+                },
                 // What `pct` leaves of a container whose volumes it has removed bears no mark any more.
                 Err(_) => self.left_of_destroyed().map(|()| Evidence::Destroyed),
             };

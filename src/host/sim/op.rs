@@ -387,7 +387,14 @@ impl World {
 
     fn fail(&mut self, op: &Op, class: FailureClass, message: &str) -> Report {
         self.kill(op);
-        failed(class, message)
+        self.half_destroyed(&op.effect).unwrap_or_else(|| failed(class, message))
+    }
+
+    /// What a destruction that breaks off reports, if something of the container is gone.
+    fn half_destroyed(&self, effect: &Effect) -> Option<Report> {
+        let is_destroy = matches!(effect.intent.action, Action::Destroy);
+        let found = is_destroy.then(|| self.look(effect)).filter(|found| matches!(found, StepResult::Partial { .. }))?;
+        Some(Report::bare(found))
     }
 
     /// The deadline has come: what belongs to the operation is ended, a frozen container thawed first.
@@ -399,7 +406,8 @@ impl World {
         if is_child && op.let_in {
             return self.child_ended(op, End::Timeout);
         }
-        failed(FailureClass::Timeout, "it was not done before its deadline, and was ended")
+        self.half_destroyed(&op.effect)
+            .unwrap_or_else(|| failed(FailureClass::Timeout, "it was not done before its deadline, and was ended"))
     }
 }
 
