@@ -1,7 +1,8 @@
 //! The documents of every schema, byte for byte: a file once released never changes, a new schema gets a new directory, which holds
 //! what only that schema can say.
 //!
-//! To write the files of the newest schema: `PHOENIX_GOLDEN=write cargo test --lib codec::tests::golden`, then read them.
+//! To write the files of the newest schema that are not there: `PHOENIX_GOLDEN=write cargo test --lib codec::tests::golden`, then
+//! read them. One that is there is never written over: who means to, before the schema is released, deletes it first.
 
 mod samples;
 
@@ -28,7 +29,8 @@ use proptest::test_runner::TestRunner;
 #[track_caller]
 fn check_file(schema: u32, name: &str, text: &str) -> String {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/golden/codec", &format!("v{schema}"), name].iter().collect();
-    if schema == SCHEMA_VERSION && !text.is_empty() && std::env::var_os("PHOENIX_GOLDEN").is_some_and(|what| what == "write") {
+    let wanted = std::env::var_os("PHOENIX_GOLDEN").is_some_and(|what| what == "write");
+    if wanted && schema == SCHEMA_VERSION && !text.is_empty() && !path.exists() {
         std::fs::write(&path, text).expect("the golden directory can be written");
     }
     if text.is_empty() {
