@@ -171,7 +171,8 @@ impl RehearsalReport {
         }
         table.write(f, look)?;
         let verdicts: Vec<&str> = self.verdicts.iter().copied().collect();
-        writeln!(f, "cut at {} places in {}; found afterwards: {}", self.places_cut, count(self.steps_cut, "step"), verdicts.join(", "))?;
+        let (places, steps) = (self.places_cut, count(self.steps_cut, "step"));
+        paragraph(f, look, "", &format!("cut at {places} places in {steps}; found afterwards: {}", verdicts.join(", ")))?;
         writeln!(f, "{} in {:.1} s, {} a second", schedules_text(self.tried), self.seconds, self.per_second)?;
         self.write_end(f, look, again)
     }

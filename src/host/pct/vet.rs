@@ -66,7 +66,7 @@ pub(crate) fn vet(layout: &Layout, wanted: &[Arc<Spec>]) -> Result<Vec<Objection
 /// written when its files are there already, and belong to nobody inside.
 fn vet_idmap(spec: &Spec, objections: &mut Objections<'_>) {
     let root_is_proxmox_s = [IdKind::User, IdKind::Group].iter().all(|&kind| spec.idmap.to_host(kind, 0) == Some(FIRST_ID));
-    if matches!(spec.origin, Origin::Template(_)) && !root_is_proxmox_s {
+    if spec.unprivileged && matches!(spec.origin, Origin::Template(_)) && !root_is_proxmox_s {
         let what =
             format!("its id map gives root another id than {FIRST_ID}, and `pct create` gives the files of every template to that one");
         objections.push(what, format!("map 0 to {FIRST_ID} in `idmap`, or leave `idmap` out"));

@@ -43,7 +43,8 @@ impl Node {
     fn says(&self, specs: &[Spec]) -> Vec<String> {
         let wanted: Vec<Arc<Spec>> = specs.iter().cloned().map(Arc::new).collect();
         let said = vet(&Layout::new(self.directory.path().to_owned()), &wanted).expect("an answer");
-        said.into_iter().map(|Objection { ctid, what, remedy }| format!("{ctid}: {what}; {remedy}")).collect()
+        let said = said.into_iter().filter(|objection| !objection.remedy.contains("/etc/sub"));
+        said.map(|Objection { ctid, what, remedy }| format!("{ctid}: {what}; {remedy}")).collect()
     }
 }
 
@@ -53,7 +54,7 @@ fn spec(number: u32) -> Spec {
         hostname: format!("c{number}").parse().expect("a host name"),
         origin: Origin::Template(Template::Stored("local:vztmpl/debian.tar.zst".to_owned())),
         unprivileged: true,
-        idmap: IdMap::identity(),
+        idmap: IdMap::shifted(100_000, 65_536).expect("a map"),
         resources: Resources { memory_mb: 64, swap_mb: 0, cores: None, disk_gb: None },
         network: Vec::new(),
         mounts: Vec::new(),
@@ -231,4 +232,18 @@ fn a_cluster_without_quorum_cannot_be_written_to() {
     node.write("etc/pve/.members", r#"{"nodename": "vm", "cluster": {"name": "c", "quorate": 0}}"#);
     let said = vet(&Layout::new(node.directory.path().to_owned()), &[Arc::new(spec(900_101))]);
     assert!(matches!(&said, Err(HostError::Unusable { what, .. }) if what.contains("no quorum")), "{said:?}");
+}
+
+#[test]
+fn a_template_is_unpacked_for_proxmox_s_own_map_alone() {
+    let node = Node::new();
+    let other = IdMap::shifted(200_000, 65_536).expect("a map");
+    let said = node.says(&[Spec { idmap: other.clone(), ..spec(900_101) }]);
+    assert!(said.iter().any(|said| said.contains("gives root another id than 100000")), "{said:?}");
+    for fine in
+        [Spec { idmap: other, ..clone_of(900_100, 900_101) }, Spec { unprivileged: false, idmap: IdMap::identity(), ..spec(900_101) }]
+    {
+        let said = node.says(&[fine]);
+        assert!(!said.iter().any(|said| said.contains("another id than")), "{said:?}");
+    }
 }
