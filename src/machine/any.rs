@@ -139,9 +139,12 @@ impl AnyContainer {
             proofs.take(outcome);
             if let Some(state) = entered {
                 container = container.enter(state, &proofs, spec, repertoire)?;
-                if state == State::Declared {
+                match state {
                     // What was shown of a container says nothing of the next one.
-                    proofs = Proofs::default();
+                    State::Declared => proofs = Proofs::default(),
+                    // Reached from above, or before there was anything alive.
+                    State::Volumed => proofs.drop_live(),
+                    State::Defined | State::Configured | State::Finalized | State::Running | State::Featured | State::Done => {}
                 }
             }
         }

@@ -91,7 +91,6 @@ pub enum WrongEvidence {
 #[derive(Clone, Debug)]
 pub struct Mounts {
     subject: Subject,
-    attached: Vec<Attached>,
 }
 
 impl Mounts {
@@ -101,17 +100,12 @@ impl Mounts {
         targets: impl IntoIterator<Item = &'a Target>,
         evidence: impl Fn(&Target) -> Option<Attached>,
     ) -> Result<Self, WrongEvidence> {
-        let one = |target: &Target| {
+        for target in targets {
             let attached = evidence(target).filter(|attached| attached.target() == target);
             let attached = attached.ok_or_else(|| WrongEvidence::Mount { target: target.clone() })?;
-            check_subject(subject, attached.subject()).map(|()| attached)
-        };
-        Ok(Self { subject, attached: targets.into_iter().map(one).collect::<Result<_, _>>()? })
-    }
-
-    /// What is attached.
-    pub fn attached(&self) -> &[Attached] {
-        &self.attached
+            check_subject(subject, attached.subject())?;
+        }
+        Ok(Self { subject })
     }
 }
 

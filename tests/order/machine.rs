@@ -212,6 +212,29 @@ fn evidence_does_not_outlive_its_container() {
     assert_eq!(check_restored(&told), None, "the id map was that of a container that is gone");
 }
 
+/// An outcome of stopping, said to have led to this state.
+fn stopped(into: State) -> Piece {
+    let result = StepResult::Done(Evidence::Stopped);
+    Piece { whose: 0, step: Step::DownStop, repair: false, result, entered: Some(into) }
+}
+
+#[test]
+fn what_was_stopped_is_up_again_only_by_a_new_init_and_its_scripts_need_not_run_again() {
+    let way = way();
+    let up = way.iter().position(|piece| piece.entered == Some(State::Running)).expect("it came up");
+    let started = way[..=up].iter().rposition(|piece| piece.entered == Some(State::Volumed)).expect("before that") + 1;
+    let and = |rest: &[Piece]| check_restored(&[&way[..], &[stopped(State::Volumed)], rest].concat());
+    assert_eq!(and(&[]), Some(State::Volumed));
+    assert_eq!(and(&[stopped(State::Running)]), None, "the init that was ready is gone");
+    assert_eq!(and(&way[started..=up]), Some(State::Running));
+    assert_eq!(and(&[&way[started..=up], &[stopped(State::Featured)]].concat()), Some(State::Featured));
+}
+
+#[test]
+fn a_declared_container_is_not_declared_by_an_outcome() {
+    assert_eq!(check_restored(&[stopped(State::Declared)]), None);
+}
+
 /// A fact as a recorded one, in a journal where these were before it.
 fn told(before: &[Fact], fact: Fact) -> Recorded<Fact> {
     let mut journal = Memory::new(&PERMISSIVE, JournalId::from_bytes([9; 16])).expect("rows that make sense");
