@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use phoenix::ids::{Generation, State, Step, StepId, Wall};
-use phoenix::machine::{AnyContainer, Declaration, Evidence, Fact, Life, Line, Note, Outcome, Standing, StepResult, Subject, Topic};
+use phoenix::machine::{
+    AnyContainer, Decision, Declaration, Evidence, Fact, Life, Line, Note, Outcome, Standing, StepResult, Subject, Topic,
+};
 use phoenix_journal::{Append, Epoch, JournalId, Memory, Recorded, Seq};
 use proptest::prelude::*;
 
@@ -261,6 +263,35 @@ fn a_container_that_is_over_takes_a_new_declaration_alone() {
     assert!(over().learn(told(&before, note(Topic::Standing, State::Declared))).is_err());
     let next = declaration(ctid(101), incarnation(1), State::Declared, 1);
     assert!(over().learn(told(&before, Fact::Declared(Box::new(next)))).is_ok());
+}
+
+#[test]
+fn a_life_tells_whether_it_may_exist_is_over_and_is_to_be_marked_again() {
+    let first = declaration(ctid(101), incarnation(0), State::Declared, 1);
+    let before = [Fact::Declared(Box::new(first.clone()))];
+    let note = |topic: Topic| {
+        let Declaration { run, ctid, incarnation, generation, .. } = first.clone();
+        let (state, standing) = (State::Declared, Standing::Active);
+        told(&before, Fact::Noted(Box::new(Note { run, ctid, incarnation, generation, topic, state, standing, at: Wall(2) })))
+    };
+    let begun = |life: Life, whose: u8, step: Step| {
+        let intent = intent((first.ctid, incarnation(whose), Generation::FIRST), State::Declared, step.id(), 1);
+        life.begun(Seq::new(2), Epoch::new(1), intent, Wall(2))
+    };
+    let says = |life: &Life| (life.may_exist(), life.is_ended(), life.is_remark_asked());
+    let fresh = || Life::declared(&first);
+    assert_eq!(says(&fresh()), (false, false, false));
+    assert_eq!(says(&begun(fresh(), 0, Step::TemplateFetch).expect("nothing is open")), (false, false, false));
+    for step in [Step::DefineCreate, Step::DefineClone] {
+        let creating = begun(fresh(), 0, step).expect("nothing is open");
+        assert_eq!(says(&creating), (true, false, false));
+        assert!(begun(creating.clone(), 0, Step::DefineMark).is_err(), "one step is open");
+        let over = creating.learn(note(Topic::Forgotten { seen: "nothing".to_owned() })).expect("it is forgotten");
+        assert_eq!(says(&over), (false, true, false));
+    }
+    assert!(begun(fresh(), 1, Step::DefineCreate).is_err(), "another incarnation");
+    let asked = fresh().learn(note(Topic::Decided(Decision::Remark))).expect("a person may ask");
+    assert_eq!(says(&asked), (false, false, true));
 }
 
 #[test]
