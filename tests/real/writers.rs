@@ -166,8 +166,12 @@ fn start_second(ground: &Ground, arguments: &[&str]) -> Working {
     ground.start_command(ground.command_on(&directory.join("journal.db"), arguments))
 }
 
-fn second_up(ground: &Ground) -> Working {
-    let manifest = ground.path("fleet.json");
+/// The same containers, as those of this fleet.
+fn second_up(ground: &Ground, fleet: &str) -> Working {
+    let manifest = ground.path("second.json");
+    let mut text: serde_json::Value = serde_json::from_slice(&fs::read(ground.path("fleet.json")).expect("a manifest")).expect("JSON");
+    text["fleet"] = fleet.into();
+    fs::write(&manifest, text.to_string()).expect("room");
     start_second(ground, &["up", manifest.to_str().expect("plain")])
 }
 
@@ -177,7 +181,10 @@ fn a_second_journal_never_touches_the_container_of_the_first(kind: Kind) {
     let first = up(&ground);
     until("the script's start", || (ground.starts(0, "gated") == 1).then_some(()));
     // While the first is at work in it, and once it has finished.
-    let mut during = second_up(&ground);
+    let lost = second_up(&ground, "real").wait();
+    assert!(lost.code == 4 && lost.all().contains("bears the marks of fleet real"), "{}", lost.all());
+    assert!(!ground.path("journal2/journal.db").exists(), "no journal is begun for what has one somewhere");
+    let mut during = second_up(&ground, "other");
     let waits = waits_for(&mut during, first.pid());
     ground.open_gate(0, "go");
     assert_eq!(first.wait().code, 0);
@@ -189,7 +196,7 @@ fn a_second_journal_never_touches_the_container_of_the_first(kind: Kind) {
         let said = start_second(&ground, arguments).wait();
         assert!([0, 1].contains(&said.code), "{arguments:?}: {}", said.all());
     }
-    let after = second_up(&ground).wait();
+    let after = second_up(&ground, "other").wait();
     assert_eq!(after.code, 1, "{}", after.all());
     assert!(after.all().contains("foreign"), "{}", after.all());
     let same = |found: super::fingerprint::Fingerprint| -> super::fingerprint::Fingerprint {
@@ -209,7 +216,7 @@ fn of_two_journals_that_race_for_a_container_one_gets_it_and_the_other_says_so(k
     let once = ground.script("once", "true");
     Fleet::new(&ground).container(0, json!({ "features": [once] })).container(1, json!({})).write();
     for _ in 0..3 {
-        let (first, second) = (up(&ground), second_up(&ground));
+        let (first, second) = (up(&ground), second_up(&ground, "other"));
         let (first, second) = (first.wait(), second.wait());
         assert!([0, 1].contains(&first.code) && [0, 1].contains(&second.code), "{}{}", first.all(), second.all());
         assert_eq!(ground.starts(0, "once"), 1, "{}{}", first.all(), second.all());
