@@ -25,7 +25,7 @@ fn container(subject: Subject, stage: Finalized) -> Container<Finalized> {
 }
 
 fn mounts(subject: Subject) -> Mounts {
-    Mounts { subject, attached: Vec::new() }
+    Mounts { subject }
 }
 
 fn manifest(path: PathBuf, condition: Checked) -> Manifest<Checked> {

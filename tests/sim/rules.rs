@@ -231,16 +231,28 @@ fn autostart_before_the_volumes_is_damage() {
 
 #[test]
 fn a_script_started_again_without_reason_is_not_explained() {
-    let mut rig = rig_with(options(), vec![spec(C)]);
-    through(&mut rig, ctid(C), &[finalized(), vec![Step::RunStart, Step::RunReady, feature()]].concat());
+    let what = What::Exit { status: 3, output: "no".to_owned() };
+    let mut rig = rig_with(faulty("feature.apply", When::Piece(3), what), vec![spec(C)]);
+    through(&mut rig, ctid(C), &[finalized(), vec![Step::RunStart, Step::RunReady]].concat());
+    assert!(matches!(do_step(&mut rig, ctid(C), feature()), StepResult::Failed(_)));
     assert!(rig.world.starts().all(phoenix::host::sim::ScriptStart::is_explained));
-    for (reason, explained) in [(Reason::Interrupted, false), (Reason::First, false), (Reason::Asked, true)] {
+    for (reason, explained) in [(Reason::First, false), (Reason::Interrupted, true), (Reason::Asked, true)] {
         let mut rig = rig.clone();
         let mut again = rig.effect(ctid(C), feature().id(), None);
         again.intent.reason = reason;
         run(&mut rig.world, &again);
         assert_eq!(rig.world.starts().all(phoenix::host::sim::ScriptStart::is_explained), explained, "{:?}", again.intent.reason);
     }
+}
+
+#[test]
+fn a_script_that_has_succeeded_is_not_started_for_a_journal_that_does_not_know_it() {
+    let mut rig = rig_with(options(), vec![spec(C)]);
+    through(&mut rig, ctid(C), &[finalized(), vec![Step::RunStart, Step::RunReady, feature()]].concat());
+    let again = rig.effect(ctid(C), feature().id(), None);
+    let report = run(&mut rig.world, &again);
+    assert!(matches!(&report.result, StepResult::Failed(failure) if failure.class == FailureClass::JournalOlder), "{report:?}");
+    assert_eq!(rig.world.starts().count(), 1);
 }
 
 #[test]
