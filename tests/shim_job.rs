@@ -146,6 +146,17 @@ fn a_runtime_directory_that_others_can_write_to_is_refused() {
     assert!(matches!(RuntimeDir::at("run"), Err(RuntimeDirError::Relative { .. })));
 }
 
+/// A shim that is killed while it makes its result durable leaves it whole under that name.
+#[test]
+fn a_result_counts_once_it_has_its_name() {
+    let place = Place::new(900_177);
+    place.run(place.job(1, LONG, shell("echo x")));
+    assert_eq!(place.results().left().expect("there").results.len(), 1);
+    let file = |name: &str| place.results().path().join(name);
+    fs::rename(file("1-1.json"), file(".token.json")).expect("renamed");
+    assert_eq!(place.results().left().expect("there").results, []);
+}
+
 #[test]
 fn space_is_taken_before_the_intent_and_given_back_without_one() {
     use std::os::unix::fs::MetadataExt;

@@ -44,6 +44,10 @@ impl ResultPlace {
         let mut left = Left::default();
         for entry in entries.take(LEFT_FILES_MAX) {
             let path = entry?.path();
+            // Under the name of its token a result is only being written: the shim may have been killed before it was durable.
+            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+                continue;
+            }
             match path.extension().and_then(OsStr::to_str) {
                 Some("json") => left.results.extend(read_result(&path)),
                 Some("shim") if !path.with_extension("json").exists() => {
