@@ -88,7 +88,13 @@ impl Inside {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
-        open_in_root(at, Path::new(name), OFlags::RDONLY | OFlags::DIRECTORY)
+        let directory = open_in_root(at, Path::new(name), OFlags::RDONLY | OFlags::DIRECTORY)?;
+        // Made by an attempt that was cut off before it gave it away: nobody inside can make what is the host's.
+        let found = rustix::fs::fstat(&directory)?;
+        if (found.st_uid, found.st_gid) == (0, 0) {
+            rustix::fs::fchown(&directory, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
+        }
+        Ok(directory)
     }
 
     fn write_in(&self, directory: &File, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -175,5 +181,21 @@ mod tests {
         assert!(inside.write(Path::new("var/x"), b"x", 0o644).is_err());
         assert!(inside.write_below(Path::new("var/lib/x"), b"x", 0o644).is_err());
         assert!(inside.write_below(Path::new("../x"), b"x", 0o644).is_err() || !place.path().join("x").exists());
+    }
+
+    #[test]
+    fn a_directory_that_was_made_and_not_yet_given_away_is_given_away() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().expect("a directory");
+        for name in ["var", "var/lib"] {
+            std::fs::create_dir(place.path().join(name)).expect("a directory");
+        }
+        std::os::unix::fs::chown(place.path().join("var"), Some(100_033), Some(100_033)).expect("given away");
+        let inside = Inside { root: File::open(place.path()).expect("a directory"), uid: 100_000, gid: 100_000 };
+        inside.write_below(Path::new("var/lib/phoenix/x"), b"x", 0o644).expect("a write");
+        let owner = |name: &str| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(place.path().join(name)).expect("there"));
+        assert_eq!(["var", "var/lib", "var/lib/phoenix", "var/lib/phoenix/x"].map(owner), [100_033, 100_000, 100_000, 100_000]);
     }
 }
