@@ -141,13 +141,17 @@ fn the_last_word_holds_even_if_nothing_was_to_be_done_for_it() {
     assert_eq!(stage.running(), [101]);
 }
 
+/// Takes the journal away, and leaves the simulated host.
+fn lose(stage: &Stage) {
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        drop(std::fs::remove_file(stage.path().join("journal").join(name)));
+    }
+}
+
 /// Puts a backup in the journal's place, as a person does after a disk has failed.
 fn restore(stage: &Stage) {
-    let place = |name: &str| stage.path().join("journal").join(name);
-    for log in ["journal.db-wal", "journal.db-shm"] {
-        drop(std::fs::remove_file(place(log)));
-    }
-    std::fs::copy(stage.path().join("backup.db"), place("journal.db")).expect("a backup");
+    lose(stage);
+    std::fs::copy(stage.path().join("backup.db"), stage.path().join("journal/journal.db")).expect("a backup");
 }
 
 #[test]
@@ -162,9 +166,7 @@ fn scripts_that_an_older_journal_does_not_know_are_not_started_again() {
     let told = stage.run(&["explain", "101"]).out;
     assert!(told.contains("the journal is an older copy"), "{told}");
     // The way out that it names.
-    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
-        drop(std::fs::remove_file(stage.path().join("journal").join(name)));
-    }
+    lose(&stage);
     stage.run(&["journal", "rebuild", "fleet.json", "--yes"]).well();
     stage.run(&["up", "fleet.json"]).well();
     assert_eq!(stage.running(), [101, 102]);
@@ -187,9 +189,7 @@ fn what_was_made_anew_since_the_backup_is_no_strangers() {
 fn a_fleet_whose_journal_is_gone_is_not_begun_anew() {
     let stage = Stage::with_fleet();
     stage.run(&["up", "fleet.json", "-j1"]).well();
-    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
-        drop(std::fs::remove_file(stage.path().join("journal").join(name)));
-    }
+    lose(&stage);
     let told = stage.run(&["up", "fleet.json"]).ended(4).err;
     assert!(told.contains("what lies at 101, 102 bears the marks of fleet homelab") && told.contains("journal rebuild"), "{told}");
     assert!(!stage.path().join("journal/journal.db").exists(), "no journal is made");
