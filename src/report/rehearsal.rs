@@ -12,7 +12,7 @@ use crate::ids::FleetName;
 use crate::rehearse::{Cut, Divergence, Findings, Replayed, Schedules, Script};
 
 use super::history::Timeline;
-use super::plain::{Look, Tone, count, paragraph, written};
+use super::plain::{Look, Tone, count, paragraph, wrap, written};
 use super::status::SCHEMA;
 use super::table::{Cell, Column, Table};
 
@@ -159,7 +159,8 @@ impl RehearsalReport {
             paragraph(f, look, "  ", &format!("even without a crash: {trouble}"))?;
             return writeln!(f, "  next: {again} {seed}:");
         }
-        writeln!(f, "{head}: {}, {points} points where a crash can come, seed {seed}", count(*containers, "container"))?;
+        writeln!(f, "{head}: {}, seed {seed}", count(*containers, "container"))?;
+        writeln!(f, "{points} points where a crash can come")?;
         let mut table = Table::new(&COLUMNS);
         for (name, schedules) in [("one", self.singles), ("two", self.pairs), ("three and more", self.longer)] {
             let SchedulesReport { tried, possible, diverged } = schedules;
@@ -184,7 +185,7 @@ impl RehearsalReport {
         if self.diverged == 0 {
             let resumes = count(usize::try_from(self.resumes_worst).unwrap_or(usize::MAX), "resume");
             let end = format!("every schedule came to the same end, after at most {resumes}");
-            return writeln!(f, "{}", look.paint(Tone::Good, &end));
+            return wrap(&end, look.columns()).iter().try_for_each(|line| writeln!(f, "{}", look.paint(Tone::Good, line)));
         }
         writeln!(f, "{}; the shortest:", look.paint(Tone::Bad, &format!("{} diverged", schedules_text(self.diverged))))?;
         for DivergenceReport { replay, trouble, is_uncut: _ } in self.divergences.iter().take(DIVERGENCES_SHOWN_MAX) {

@@ -6,6 +6,7 @@
 mod drafts;
 #[path = "../fuzzed/mod.rs"]
 mod fuzzed;
+mod life;
 mod machine;
 mod shell;
 mod sql;
