@@ -21,12 +21,13 @@ use std::time::Duration;
 use phoenix_journal::{Epoch, JournalId, Recorded, Seq};
 
 use crate::ids::{Ctid, Moment, Now, RunId, State};
-use crate::machine::{Fact, Life, OutOfTurn, Report, RunEnd, Standing, Wait};
+use crate::machine::{Fact, Life, OutOfTurn, Quarantine, Report, RunEnd, Standing, Wait};
 use crate::manifest::Origin;
-use crate::plan::{Doubt, Effect, Intent, Observation, Seen};
+use crate::plan::{Doubt, Effect, Intent, Mark, Observation, Seen};
 
 pub(crate) use decide::action;
 pub use dice::Dice;
+use reconcile::outlives;
 pub use reconcile::{Finding, reconcile};
 use shares::Shares;
 pub use shares::{COPIES_PER_SOURCE, CREATES_PER_STORAGE, FETCHES_PER_TEMPLATE, Share};
@@ -157,6 +158,13 @@ pub struct Orders {
     pub dice: Dice,
 }
 
+impl Orders {
+    /// The mark that makes a container ours.
+    fn mark(&self, life: &Life) -> Mark {
+        Mark { journal: self.journal, fleet: life.fleet.clone(), ctid: life.ctid(), incarnation: life.incarnation(), epoch: self.epoch }
+    }
+}
+
 /// See the module. A clone goes on by itself: those who explore take each of several next events on a clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -195,6 +203,8 @@ struct Slot {
     init_lost: bool,
     /// The clone that is being copied from it.
     cloning: Option<Ctid>,
+    /// Why it does not count as gone, seen at the beginning.
+    outlived: Option<Quarantine>,
     /// Whether it can be copied while it goes on, as it was seen since it came to stand where it stands.
     copies_live: Option<bool>,
 }
@@ -255,8 +265,9 @@ impl Engine {
         let slots: BTreeMap<Ctid, Slot> = lives
             .into_iter()
             .map(|(ctid, life)| {
-                let sight = Some(Sight { seen: observation.containers.remove(&ctid).map(Box::new) });
-                (ctid, Slot::new(life, sight))
+                let seen = observation.containers.remove(&ctid).map(Box::new);
+                let outlived = life.as_ref().ok().and_then(|life| outlives(life, &orders.mark(life), seen.as_deref()));
+                (ctid, Slot { outlived, ..Slot::new(life, Some(Sight { seen })) })
             })
             .collect();
         let agenda = slots.keys().copied().collect();
@@ -310,13 +321,16 @@ impl Engine {
         };
         let there = match self.orders.goal {
             Goal::Up => life.state() == State::Done && life.standing == Standing::Active && life.open().is_none() && life.held().is_none(),
-            Goal::Down => !life.may_exist() && life.open().is_none(),
+            Goal::Down => !life.may_exist() && life.open().is_none() && slot.outlived.is_none(),
         };
         if there && matches!(slot.phase, Phase::Resting | Phase::Over | Phase::Idle) {
             return Some(Stand::There);
         }
         Some(match &slot.phase {
-            Phase::Over => Stand::Stuck(life.standing.clone()),
+            Phase::Over => Stand::Stuck(match (&slot.outlived, self.orders.goal) {
+                (Some(quarantine), Goal::Down) => Standing::Quarantined(quarantine.clone()),
+                (Some(_) | None, Goal::Up | Goal::Down) => life.standing.clone(),
+            }),
             Phase::Resting => self.blocker(life).or_else(|| self.held_for(ctid)).map_or(Stand::UnderWay, Stand::Blocked),
             Phase::Idle | Phase::Beginning(_) | Phase::Acting | Phase::Settling | Phase::Looking | Phase::Recording | Phase::Pausing => {
                 Stand::UnderWay
@@ -406,6 +420,7 @@ impl Slot {
             pause: None,
             init_lost: false,
             cloning: None,
+            outlived: None,
             copies_live: None,
         }
     }

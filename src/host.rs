@@ -12,6 +12,7 @@ pub mod pct;
 pub mod sim;
 
 use std::any::Any;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use phoenix_journal::{JournalId, Recorded};
@@ -63,6 +64,12 @@ pub trait Host: Send + Sync {
     /// Reads what is left of the scripts of the container that `mark` means, and whether its configuration is what `spec` says:
     /// for whoever has lost the journal. Changes nothing. To be asked under the container's lock, once its mark has been seen.
     fn traces(&self, spec: &Spec, mark: &Mark) -> Result<Traces, HostError>;
+
+    /// What lies beside the place of a container because making it or taking it away was cut off: for whoever has lost the
+    /// journal, which alone knew whose it was. Nothing where such things lie at the container's own place, and are seen there.
+    fn leftovers(&self, _: Ctid) -> Result<Vec<PathBuf>, HostError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Something that a host cannot do for a container as it is wanted.

@@ -11,9 +11,17 @@ use crate::{JournalError, WriterInfo};
 
 /// Renames the journal at `path` and what SQLite keeps beside it (`-wal`, `-shm`) to the same names with `.SUFFIX` behind the
 /// journal's own; gives the new names. Under the journal's lock, which stays where it is. Nothing there is no error.
-pub fn set_aside(path: &Path, suffix: &str, info: &WriterInfo) -> Result<Vec<PathBuf>, JournalError> {
+///
+/// `check` is asked under that lock, when nobody can put another journal there by the ordinary way; nothing is moved if it fails.
+pub fn set_aside<E: From<JournalError>>(
+    path: &Path,
+    suffix: &str,
+    info: &WriterInfo,
+    check: impl FnOnce() -> Result<(), E>,
+) -> Result<Vec<PathBuf>, E> {
     let place = Place::of(path)?;
     let _lock = Lock::take(&place, info)?;
+    check()?;
     let aside = place.beside(&format!(".{suffix}"));
     let mut moved = Vec::new();
     // The log last: nobody could tell a main file without its log from a whole one. What is left if this is cut off is a log

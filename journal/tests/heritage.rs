@@ -1,6 +1,6 @@
 //! A journal made in the place of a lost one: its id, its epochs, and what is moved out of its way.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use phoenix_journal::{
     Append, Binding, Body, Draft, Epoch, Heritage, Journal, JournalError, JournalId, Machine, Memory, Reader, Schema, StreamKey, Writer,
@@ -67,8 +67,12 @@ fn the_first_epoch_follows_the_last_one_of_the_lost_journal() {
         drop(again);
         let report = verify(&path).expect("a report");
         assert!(report.is_clean(), "{report:?}");
-        set_aside(&path, &format!("old-{epoch}"), &info()).expect("moved");
+        aside(&path, &format!("old-{epoch}")).expect("moved");
     }
+}
+
+fn aside(path: &Path, suffix: &str) -> Result<Vec<PathBuf>, JournalError> {
+    set_aside(path, suffix, &info(), || Ok(()))
 }
 
 #[test]
@@ -77,11 +81,14 @@ fn what_is_moved_aside_is_whole_and_leaves_its_place_free() {
     let path = dir.path().join("parcels.journal");
     let mut writer = made(&path, Heritage { id: JournalId::from_bytes([9; 16]), epoch: Epoch::new(0) });
     writer.begin(vec![declaration()]).expect("an epoch");
-    assert!(matches!(set_aside(&path, "old", &info()), Err(JournalError::Locked { .. })), "not under a writer's hands");
+    assert!(matches!(aside(&path, "old"), Err(JournalError::Locked { .. })), "not under a writer's hands");
     drop(writer);
-    let moved = set_aside(&path, "old", &info()).expect("moved");
+    let refused = || Err(JournalError::Exists { path: path.clone() });
+    assert!(matches!(set_aside(&path, "old", &info(), refused), Err(JournalError::Exists { .. })));
+    assert!(Reader::open(&path, &SCHEMA).is_ok(), "what was found to be of use stays");
+    let moved = aside(&path, "old").expect("moved");
     assert!(matches!(Reader::open(&path, &SCHEMA), Err(JournalError::Missing { .. })));
     let there = Reader::open(&dir.path().join("parcels.journal.old"), &SCHEMA).expect("a journal");
     assert_eq!(there.entries(.., None).expect("entries").len(), 1, "{moved:?}");
-    assert_eq!(set_aside(&path, "old", &info()).expect("nothing to move"), Vec::<std::path::PathBuf>::new());
+    assert_eq!(aside(&path, "old").expect("nothing to move"), Vec::<std::path::PathBuf>::new());
 }

@@ -98,7 +98,9 @@ fn move_aside(site: &Site, setting: &Setting) -> Result<Vec<String>, CliError> {
         return Ok(Vec::new());
     }
     let suffix = format!("unusable-{}", site.writer.started_at_ms);
-    let moved = set_aside(&setting.journal, &suffix, &site.writer)?;
+    // Whatever stood there when the person was asked: another may have been put there since.
+    let check = || place(&setting.journal).map(drop);
+    let moved = set_aside(&setting.journal, &suffix, &site.writer, check)?;
     Ok(moved.iter().map(|path| path.display().to_string()).collect())
 }
 

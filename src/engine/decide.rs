@@ -6,7 +6,7 @@
 use crate::ids::{Ctid, Incarnation, Now, State, Step, StepId};
 use crate::machine::{Declaration, Due, Fact, Life, Note, Past, Quarantine, QuarantineReason, Standing, Topic};
 use crate::manifest::Origin;
-use crate::plan::{Action, Doubt, Effect, HoldBy, Intent, Mark, Reason, StartPurpose};
+use crate::plan::{Action, Doubt, Effect, HoldBy, Intent, Reason, StartPurpose};
 
 use super::reconcile::{Finding, reconcile};
 use super::{Engine, Goal, Outbox, Phase, Request, Share, limits};
@@ -108,7 +108,7 @@ impl Engine {
             // A person, or `up` with its new budget, has to say that it goes on.
             return Next::Over;
         }
-        let mark = self.mark(life);
+        let mark = self.orders.mark(life);
         let slot = self.slot(ctid);
         if std::mem::take(&mut slot.init_lost) {
             return slot.life.as_ref().ok().and_then(init_lost).map_or(Next::Over, Next::Note);
@@ -117,9 +117,9 @@ impl Engine {
         if let Some(sight) = &sight {
             slot.copies_live = Some(sight.seen.as_ref().is_some_and(|seen| seen.copies_live));
         }
-        let (known, verify, goal) = (self.orders.epoch, self.orders.verify, self.orders.goal);
+        let (verify, goal) = (self.orders.verify, self.orders.goal);
         let Some(life) = self.life(ctid) else { return Next::Over };
-        let finding = sight.and_then(|sight| reconcile(life, &mark, known, sight.seen.as_deref(), verify));
+        let finding = sight.and_then(|sight| reconcile(life, &mark, sight.seen.as_deref(), verify));
         // What is to go may have drifted; whose it is still matters, unless it was moved away already and bears our name.
         let moved = life.record(&Step::DownDestroy).leftover.is_some();
         let finding = finding.filter(|finding| goal == Goal::Up || !(moved || is_drift(&finding.standing)));
@@ -365,7 +365,8 @@ impl Engine {
         let deadline = now.moment.after(limits::timeout(&step, &life.spec));
         let (incarnation, generation, state) = (life.incarnation(), life.generation, life.state());
         let intent = Intent { run, ctid, incarnation, generation, state, step, attempt, reason, deadline, token, action };
-        let effect = Effect { intent: intent.clone(), spec: life.spec.clone(), mark: self.mark(life) };
+        let effect =
+            Effect { intent: intent.clone(), spec: life.spec.clone(), mark: self.orders.mark(life), former: life.former().to_vec() };
         let shares = Share::of(&intent.action, life);
         self.shares.engage(ctid, shares);
         self.slot(ctid).phase = Phase::Beginning(Box::new(intent));
@@ -376,7 +377,7 @@ impl Engine {
     fn settle(&mut self, ctid: Ctid, out: &mut Outbox) {
         let Some(life) = self.life(ctid) else { return };
         let Some((seq, epoch, intent)) = life.open().cloned() else { return };
-        let effect = Effect { intent, spec: life.spec.clone(), mark: self.mark(life) };
+        let effect = Effect { intent, spec: life.spec.clone(), mark: self.orders.mark(life), former: life.former().to_vec() };
         self.slot(ctid).phase = Phase::Settling;
         self.in_flight += 1;
         out.put(Request::Settle(Box::new(Doubt { seq, epoch, effect })));
@@ -422,16 +423,6 @@ impl Engine {
         };
         self.pending += 1;
         out.put(Request::Record(Fact::Declared(Box::new(declaration))));
-    }
-
-    pub(super) fn mark(&self, life: &Life) -> Mark {
-        Mark {
-            journal: self.orders.journal,
-            fleet: life.fleet.clone(),
-            ctid: life.ctid(),
-            incarnation: life.incarnation(),
-            epoch: self.orders.epoch,
-        }
     }
 }
 

@@ -3,9 +3,7 @@
 //! A pure comparison. A claim that is false and volatile leads to the fall-back edge; a claim that is false otherwise is for
 //! a person. Not here: steps in doubt, which are settled first.
 
-use phoenix_journal::Epoch;
-
-use crate::ids::{State, Step};
+use crate::ids::{Incarnation, State, Step};
 use crate::machine::{Life, Quarantine, QuarantineReason, Standing, Topic};
 use crate::plan::{ConfigSeen, HoldBy, Mark, Presence, Seen};
 
@@ -22,14 +20,14 @@ pub struct Finding {
 
 /// Compares; `None` if every claim holds. `verify` asks for the claims that do not pass by themselves to be looked at as
 /// well, as after a boot.
-pub fn reconcile(life: &Life, mark: &Mark, known: Epoch, seen: Option<&Seen>, verify: bool) -> Option<Finding> {
+pub fn reconcile(life: &Life, mark: &Mark, seen: Option<&Seen>, verify: bool) -> Option<Finding> {
     if life.is_ended() || life.state() == State::Declared {
         // Nothing is claimed yet; what lies there is the affair of the define step, which knows its own from a stranger's.
         return None;
     }
     // A mark that is missing is about to be written, on a person's word; the step looks again whether it is.
     let awaited = |quarantine: &Quarantine| life.is_remark_asked() && quarantine.reason == QuarantineReason::MarkMissing;
-    if let Some(quarantine) = not_ours(mark, known, seen).filter(|quarantine| !awaited(quarantine)) {
+    if let Some(quarantine) = not_ours(mark, life.former(), seen).filter(|quarantine| !awaited(quarantine)) {
         return Some(set_aside(life, quarantine));
     }
     let seen = seen?;
@@ -51,12 +49,20 @@ pub fn reconcile(life: &Life, mark: &Mark, known: Epoch, seen: Option<&Seen>, ve
     drift.map(|evidence| set_aside(life, Quarantine { reason: QuarantineReason::Drift, evidence }))
 }
 
+/// What keeps a container from counting as gone although the journal says that nothing of it is on the host: it was made since,
+/// for a journal of which this one is an older copy. What is to come up finds out at the define step, and has it recorded.
+pub(super) fn outlives(life: &Life, mark: &Mark, seen: Option<&Seen>) -> Option<Quarantine> {
+    let found = seen.filter(|_| !life.may_exist())?.mark.as_ref()?;
+    let evidence = mark.outlived_by(found, life.former())?;
+    Some(Quarantine { reason: QuarantineReason::JournalOlder, evidence })
+}
+
 fn set_aside(life: &Life, quarantine: Quarantine) -> Finding {
     Finding { topic: Topic::Standing, state: life.state(), standing: Standing::Quarantined(quarantine) }
 }
 
 /// Whether what is there is not, or cannot be shown to be, the container that the journal means.
-fn not_ours(mark: &Mark, known: Epoch, seen: Option<&Seen>) -> Option<Quarantine> {
+fn not_ours(mark: &Mark, former: &[Incarnation], seen: Option<&Seen>) -> Option<Quarantine> {
     let because = |reason, evidence: String| Some(Quarantine { reason, evidence });
     let Some(seen) = seen else {
         return because(QuarantineReason::Gone, format!("container {} does not exist on the host", mark.ctid));
@@ -67,9 +73,7 @@ fn not_ours(mark: &Mark, known: Epoch, seen: Option<&Seen>) -> Option<Quarantine
     let Some(found) = &seen.mark else {
         return because(QuarantineReason::MarkMissing, format!("container {} exists but bears no readable mark", mark.ctid));
     };
-    if found.journal == mark.journal && found.ctid == mark.ctid && found.epoch > known {
-        let evidence =
-            format!("the mark of container {} was written in epoch {}, this journal only knows up to {known}", mark.ctid, found.epoch);
+    if let Some(evidence) = mark.outlived_by(found, former) {
         return because(QuarantineReason::JournalOlder, evidence);
     }
     if !mark.owns(found) {

@@ -220,6 +220,10 @@ impl Host for Lxc {
         let unlike = config.map_or_else(|| Some("there is none".to_owned()), |config| wanted.difference(&config));
         Ok(Traces { scripts, unlike })
     }
+
+    fn leftovers(&self, ctid: Ctid) -> Result<Vec<PathBuf>, HostError> {
+        self.layout.leftovers(ctid).map_err(|source| io_error(&format!("look through {}", self.layout.path().display()), source))
+    }
 }
 
 impl Backend for Lxc {

@@ -42,6 +42,7 @@ pub struct Life {
     /// The last failure, whether or not it still matters.
     pub last_failure: Option<(StepId, Failure)>,
     container: AnyContainer,
+    former: Vec<Incarnation>,
     proofs: Proofs,
     steps: BTreeMap<Step, Record>,
     sources: Vec<Source>,
@@ -121,6 +122,7 @@ impl Life {
             since: declaration.at,
             last_failure: None,
             container: AnyContainer::declare(subject),
+            former: Vec::new(),
             proofs: Proofs::default(),
             steps: BTreeMap::new(),
             sources: Vec::new(),
@@ -176,6 +178,11 @@ impl Life {
     /// Which physical container.
     pub fn incarnation(&self) -> Incarnation {
         self.container.subject().incarnation()
+    }
+
+    /// The physical containers of this number that were declared before it, the oldest first.
+    pub fn former(&self) -> &[Incarnation] {
+        &self.former
     }
 
     /// Its state.
@@ -290,8 +297,11 @@ impl Life {
                 return Err(order(format!("a new incarnation is declared while the old one is {}", self.state())));
             }
             let last_failure = self.last_failure.take();
+            let ended = self.incarnation();
+            self.former.push(ended);
+            let former = self.former;
             let steps = if phoenix_journal::sabotaged("steps_are_inherited") { self.steps } else { BTreeMap::new() };
-            return Ok(Self { last_failure, steps, ..Self::declared(&declaration) });
+            return Ok(Self { last_failure, former, steps, ..Self::declared(&declaration) });
         }
         self.fleet = declaration.fleet;
         self.spec = declaration.spec;

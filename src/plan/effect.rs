@@ -46,6 +46,8 @@ pub struct Effect {
     pub spec: Arc<Spec>,
     /// The mark that makes the container ours.
     pub mark: Mark,
+    /// The incarnations of that container that the journal declared before.
+    pub former: Vec<Incarnation>,
 }
 
 /// An intent without outcome, found in the journal after a crash.
@@ -289,10 +291,19 @@ impl Mark {
         self.journal == found.journal && self.ctid == found.ctid && self.incarnation == found.incarnation
     }
 
-    /// Whether `found` was written for the same container in an epoch that comes after this one: by a journal of which ours is
-    /// an older copy. Whichever incarnation it names, it is no stranger's.
-    pub fn is_outlived_by(&self, found: &Self) -> bool {
-        self.journal == found.journal && self.ctid == found.ctid && found.epoch > self.epoch
+    /// What shows that `found` was written for the same container by a journal of which ours is an older copy, so that it is no
+    /// stranger's: an incarnation that ours never declared (neither this mark's nor one of the `former`), or an epoch that comes
+    /// after this mark's. The epoch alone would not do: an older copy counts on from where it was, and comes to the same numbers.
+    pub fn outlived_by(&self, found: &Self, former: &[Incarnation]) -> Option<String> {
+        let Self { journal, fleet: _, ctid, incarnation, epoch } = found;
+        if self.journal != *journal || self.ctid != *ctid || phoenix_journal::sabotaged("older_journals_are_not_noticed") {
+            return None;
+        }
+        if self.incarnation != *incarnation && !former.contains(incarnation) {
+            return Some(format!("the mark of container {ctid} names incarnation {incarnation}, which this journal never declared"));
+        }
+        (self.epoch < *epoch)
+            .then(|| format!("the mark of container {ctid} was written in epoch {epoch}, and this journal only knows up to {}", self.epoch))
     }
 }
 

@@ -132,7 +132,7 @@ pub fn explain(
 ) -> Explanation {
     let ctid = life.ctid();
     let mark = Mark { journal, fleet: life.fleet.clone(), ctid, incarnation: life.incarnation(), epoch };
-    let finding = seen.and_then(|seen| reconcile(life, &mark, epoch, seen, true));
+    let finding = seen.and_then(|seen| reconcile(life, &mark, seen, true));
     let lost = finding.as_ref().is_some_and(|finding| matches!(finding.topic, Topic::InitLost { .. }));
     let mut why = vec![standing_sentence(life)];
     why.extend(run_sentence(account, ctid));

@@ -80,7 +80,7 @@ pub fn plan(
             let (journal, epoch) = journal?;
             let mark = Mark { journal, fleet: fleet.clone(), ctid, incarnation: life.incarnation(), epoch };
             let verify = life.init().is_some_and(|init| init.boot != seen.boot);
-            reconcile(life, &mark, epoch, seen.containers.get(&ctid), verify)
+            reconcile(life, &mark, seen.containers.get(&ctid), verify)
         };
         match lives.get(&ctid) {
             None => fresh(ctid, wanted, "the journal has no such container"),

@@ -6,7 +6,7 @@ use phoenix::manifest::Spec;
 use phoenix::plan::{Mark, Reason};
 use phoenix_journal::Epoch;
 
-use super::hands::{incarnation, mark};
+use super::hands::{former, incarnation, mark};
 use super::rig::{Rig, check_same, class_of};
 use super::site::Meddling;
 
@@ -66,8 +66,10 @@ pub(crate) fn a_step_on_what_is_not_ours_is_refused_and_changes_nothing(rig: &mu
 
     rig.meddle(spec.ctid, &with(|other| other.journal = "ffffffffffffffffffffffffffffffff".parse().expect("32 hex digits")));
     check_refused(rig, &spec, "another journal's", foreign);
+    rig.meddle(spec.ctid, &with(|other| other.incarnation = former()));
+    check_refused(rig, &spec, "what it was before", foreign);
     rig.meddle(spec.ctid, &with(|other| other.incarnation = Incarnation::from_random([9; 16])));
-    check_refused(rig, &spec, "another incarnation's", foreign);
+    check_refused(rig, &spec, "an incarnation that nobody knows", failed_as(FailureClass::JournalOlder));
     rig.meddle(spec.ctid, &with(|other| other.ctid = super::fleets::ctid(777)));
     check_refused(rig, &spec, "for another number", failed_as(FailureClass::MarkMissing));
     rig.meddle(spec.ctid, &with(|other| other.epoch = Epoch::new(99)));
@@ -97,6 +99,9 @@ pub(crate) fn a_stranger_on_the_id_is_foreign_to_create_and_safe_from_destroy(ri
     rig.bring(&spec, State::Defined);
     other.intent.incarnation = Incarnation::from_random([9; 16]);
     other.mark.incarnation = other.intent.incarnation;
+    let created = rig.hands.carry_out(other.clone()).result;
+    assert_eq!(class_of(created), FailureClass::JournalOlder, "it was declared by a newer one");
+    other.former = vec![incarnation(spec.ctid)];
     let created = rig.hands.carry_out(other).result;
     assert!(matches!(created, StepResult::Foreign { .. }), "{created:?}");
     assert_eq!(rig.seen(spec.ctid).and_then(|seen| seen.mark).map(|mark| mark.incarnation), Some(incarnation(spec.ctid)));

@@ -60,7 +60,7 @@ impl Hands {
             token: Token::from_random(token),
             action,
         };
-        Effect { intent, spec: Arc::new(spec.clone()), mark: mark(spec.ctid) }
+        Effect { intent, spec: Arc::new(spec.clone()), mark: mark(spec.ctid), former: vec![former()] }
     }
 
     pub(crate) fn carry_out(&self, effect: Effect) -> Report {
@@ -103,6 +103,11 @@ pub(crate) fn incarnation(ctid: Ctid) -> Incarnation {
     let mut bytes = [0xa5; 16];
     bytes[..4].copy_from_slice(&ctid.get().to_le_bytes());
     Incarnation::from_random(bytes)
+}
+
+/// What every container of these tests was before.
+pub(crate) fn former() -> Incarnation {
+    Incarnation::from_random([8; 16])
 }
 
 pub(crate) fn mark(ctid: Ctid) -> Mark {

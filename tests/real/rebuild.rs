@@ -53,6 +53,21 @@ fn a_healthy_fleet_whose_journal_is_lost_is_taken_over_untouched(kind: Kind) {
     ground.down(0);
 }
 
+#[test]
+fn what_was_being_made_when_the_journal_was_lost_is_named() {
+    let Some(ground) = Ground::on(Kind::Lxc, 53) else { return };
+    five(&ground);
+    let ctid = ground.ctid(0);
+    let half = ground.lxc_path().join(format!(".phoenix-gone-{ctid}-00000000000000000000000000000001"));
+    fs::create_dir(&half).expect("a directory");
+    let manifest = ground.path("fleet.json");
+    let answer = ground.json(&["journal", "rebuild", manifest.to_str().expect("plain"), "--yes"]);
+    let because = |place: usize| answer["containers"][place]["because"].as_str().unwrap_or_default().to_owned();
+    assert!(because(0).contains(half.to_str().expect("plain")), "{answer:#}");
+    assert_eq!(because(1), "it does not exist");
+    fs::remove_dir(&half).expect("nobody touched it");
+}
+
 const GROUND: u32 = 20;
 
 on_each_host! {

@@ -285,7 +285,7 @@ impl Rig {
             token: Token::from_random(self.tokens.to_be_bytes()),
             action,
         };
-        Effect { intent, spec, mark: mark(ctid) }
+        Effect { intent, spec, mark: mark(ctid), former: Vec::new() }
     }
 }
 

@@ -38,7 +38,7 @@ pub fn fact() -> BoxedStrategy<Fact> {
 
 /// Any effect; its spec and mark are not those of its intent.
 pub fn effect() -> BoxedStrategy<Effect> {
-    (intent(), spec(), mark()).prop_map(|(intent, spec, mark)| Effect { intent, spec: Arc::new(spec), mark }).boxed()
+    (intent(), spec(), mark()).prop_map(|(intent, spec, mark)| Effect { intent, spec: Arc::new(spec), mark, former: Vec::new() }).boxed()
 }
 
 /// Any mark.

@@ -94,7 +94,7 @@ impl Recollection<'_> {
             incarnation: life.incarnation(),
             epoch: self.scribe.epoch(),
         };
-        let effect = Effect { intent: asked, spec: life.spec.clone(), mark };
+        let effect = Effect { intent: asked, spec: life.spec.clone(), mark, former: life.former().to_vec() };
         let doubt = Doubt { seq: self.scribe.next(), epoch: self.scribe.epoch(), effect };
         let result = self.host.settle(&doubt, &Unwatched).result;
         if let StepResult::Failed(failure) = &result

@@ -6,6 +6,7 @@
 //! way. Not here: what is known of a script (`proof`).
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::host::Host;
 use crate::ids::{BootId, Ctid, FleetName, Incarnation, State, Step};
@@ -46,7 +47,7 @@ pub(super) fn recall(
     }
     let mut memory = Recollection { host, scribe, fleet, sights, sight, ctid, proofs, entropy };
     let because = match &sight.seen {
-        None => "it does not exist".to_owned(),
+        None => nothing_there(host.leftovers(ctid)?),
         Some(seen) => {
             memory.go(seen)?;
             memory.seen_in_words(seen)
@@ -56,6 +57,15 @@ pub(super) fn recall(
     let life = scribe.life(ctid);
     let scripts = proofs.into_iter().map(|(step, _, proof)| (step, proof)).collect();
     Ok(Found { state: life.state(), standing: life.standing.clone(), because, scripts })
+}
+
+/// What is half-made or half destroyed nobody can take for this fleet's any more, and nothing of ours will come across it again.
+fn nothing_there(left: Vec<PathBuf>) -> String {
+    let left: Vec<String> = left.iter().map(|path| path.display().to_string()).collect();
+    if left.is_empty() {
+        return "it does not exist".to_owned();
+    }
+    format!("it does not exist; left of one that was being made or destroyed, to be removed by hand: {}", left.join(", "))
 }
 
 fn weigh(sight: &Sight) -> Vec<(Step, Script, Proof)> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use phoenix_journal::{Digest, Epoch, Seq};
 
-use crate::ids::{Moment, Step, StepId};
+use crate::ids::{Incarnation, Moment, Step, StepId};
 use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Effect, Intent, Mark};
 use crate::shim::{self, Ending, IntentRef, Job, JobResult, Lock, PrepareError, Prepared, ResultPlace, Secret, Task};
@@ -86,7 +86,7 @@ impl<'a, B: Backend> Act<'a, B> {
         if phoenix_journal::sabotaged("marks_are_not_compared") {
             return Ok(());
         }
-        judge_mark(&self.effect.mark, found)
+        judge_mark(&self.effect.mark, &self.effect.former, found)
     }
 
     /// The time left until the deadline; of a boot that has ended, none.
@@ -173,19 +173,18 @@ pub(in crate::host) fn grace(local: &Local, intent: &Intent) -> Duration {
 }
 
 /// What a mark that was found means for an effect that bears `ours`.
-pub(in crate::host) fn judge_mark(ours: &Mark, found: Option<&Mark>) -> Taken<()> {
+pub(in crate::host) fn judge_mark(ours: &Mark, former: &[Incarnation], found: Option<&Mark>) -> Taken<()> {
     match found {
         // A clone brings its source's mark: a mark for another container counts as none.
         None => Err(failed(FailureClass::MarkMissing, "the container bears no mark of phoenix; see `phoenix explain`")),
         Some(found) if found.ctid != ours.ctid => {
             Err(failed(FailureClass::MarkMissing, format!("the container bears the mark of container {}", found.ctid)))
         }
-        Some(found) if ours.is_outlived_by(found) && !phoenix_journal::sabotaged("later_epochs_are_not_noticed") => {
-            let message = format!("the mark was written in epoch {}, which this journal ({}) has not reached", found.epoch, ours.epoch);
-            Err(failed(FailureClass::JournalOlder, message))
-        }
-        Some(found) if !ours.owns(found) => Err(Box::new(StepResult::Foreign { owner: owner(found) })),
-        Some(_) => Ok(()),
+        Some(found) => match ours.outlived_by(found, former) {
+            Some(message) => Err(failed(FailureClass::JournalOlder, message)),
+            None if !ours.owns(found) => Err(Box::new(StepResult::Foreign { owner: owner(found) })),
+            None => Ok(()),
+        },
     }
 }
 

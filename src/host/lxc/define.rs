@@ -91,8 +91,10 @@ impl Act<'_, Lxc> {
         let text = durable::read(&layout.container(ctid).join(MARK_FILE), MARK_BYTES_MAX).unwrap_or_default();
         match text.as_deref().and_then(mark::parse) {
             _ if phoenix_journal::sabotaged("strangers_are_adopted") => Ok(Some(0)),
-            Some((found, left_out)) if self.effect.mark.owns(&found) || self.effect.mark.is_outlived_by(&found) => {
-                judge_mark(&self.effect.mark, Some(&found))?;
+            Some((found, left_out))
+                if self.effect.mark.owns(&found) || self.effect.mark.outlived_by(&found, &self.effect.former).is_some() =>
+            {
+                judge_mark(&self.effect.mark, &self.effect.former, Some(&found))?;
                 Ok(Some(left_out))
             }
             Some((found, _)) => Err(Box::new(StepResult::Foreign { owner: owner(&found) })),
@@ -228,7 +230,7 @@ impl Act<'_, Lxc> {
     fn check_source(&self, source: Ctid, incarnation: Incarnation) -> Taken<()> {
         let layout = &self.host.layout;
         let found = observe::read_mark(layout, source).map_err(|error| io_failed("read the source's mark", &error))?;
-        judge_mark(&Mark { ctid: source, incarnation, ..self.effect.mark.clone() }, found.as_ref())?;
+        judge_mark(&Mark { ctid: source, incarnation, ..self.effect.mark.clone() }, &[], found.as_ref())?;
         if !observe::up(layout, source).map_err(|error| io_failed("look at the source", &error))?.is_down() {
             return Err(failed(FailureClass::Transient, format!("container {source} is up and cannot be copied")));
         }

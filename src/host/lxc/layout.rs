@@ -3,7 +3,9 @@
 //! The one place that knows them. Everything of ours that is not a container begins with `.phoenix-`, which `lxc-ls` skips
 //! and no container number can be. Not here: reading or writing.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use phoenix_journal::JournalId;
 
@@ -49,6 +51,21 @@ impl Layout {
     /// Where one lies that is being destroyed.
     pub(crate) fn gone(&self, ctid: Ctid, incarnation: Incarnation) -> PathBuf {
         self.path.join(format!(".phoenix-gone-{ctid}-{incarnation}"))
+    }
+
+    /// Whatever was being built or destroyed under this number, of any incarnation.
+    pub(crate) fn leftovers(&self, ctid: Ctid) -> io::Result<Vec<PathBuf>> {
+        let begins = [format!(".phoenix-{ctid}-"), format!(".phoenix-gone-{ctid}-")];
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if begins.iter().any(|begin| name.as_bytes().starts_with(begin.as_bytes())) {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// What makes the directory recognisable for a journal.

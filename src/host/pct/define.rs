@@ -121,7 +121,7 @@ impl Act<'_, Pct> {
         let ours = found.as_ref().is_some_and(|found| self.effect.mark.owns(found));
         match (found, config.main().lock()) {
             (Some(found), None) if ours => {
-                judge_mark(&self.effect.mark, Some(&found))?;
+                judge_mark(&self.effect.mark, &self.effect.former, Some(&found))?;
                 let copied = left.source.is_some() && self.made_it(kind, task_of);
                 match config.main().value("rootfs") {
                     None => Ok(AtPlace::HalfMade(left)),
@@ -137,7 +137,7 @@ impl Act<'_, Pct> {
             // Nothing but the lock. Whatever is more bears our mark from its first writing on, a clone as well.
             (None, Some("create")) if is_bare(&config) && self.made_it(kind, task_of) => Ok(AtPlace::HalfMade(left)),
             (Some(found), _) => {
-                judge_mark(&self.effect.mark, Some(&found))?;
+                judge_mark(&self.effect.mark, &self.effect.former, Some(&found))?;
                 Err(foreign(owner(&found)))
             }
             (None, Some(lock)) => Err(foreign(format!("a container that is locked ({lock}) and bears no mark"))),
@@ -261,7 +261,7 @@ impl Act<'_, Pct> {
         let Some(config) = self.config_of(source)? else {
             return Err(failed(FailureClass::Permanent, format!("container {source}, which is to be copied, is not there")));
         };
-        judge_mark(&Mark { ctid: source, incarnation, ..self.effect.mark.clone() }, mark::of_config(&config.to_string()).as_ref())?;
+        judge_mark(&Mark { ctid: source, incarnation, ..self.effect.mark.clone() }, &[], mark::of_config(&config.to_string()).as_ref())?;
         if let Some(lock) = config.main().lock() {
             return Err(self.locked_of(source, lock));
         }

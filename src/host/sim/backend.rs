@@ -412,7 +412,7 @@ mod tests {
         };
         let journal = "00112233445566778899aabbccddeeff".parse().expect("32 hex digits");
         let fleet = "test".parse().expect("a name");
-        Effect { intent, spec: Arc::new(spec), mark: Mark { journal, fleet, ctid, incarnation, epoch: Epoch::new(1) } }
+        Effect { intent, spec: Arc::new(spec), mark: Mark { journal, fleet, ctid, incarnation, epoch: Epoch::new(1) }, former: Vec::new() }
     }
 
     #[track_caller]

@@ -47,7 +47,7 @@ enum Whose<'a> {
     HalfOthers,
     Ours(&'a Arc<Guest>),
     /// Of this incarnation, marked in an epoch that the journal does not know.
-    Newer(&'a Arc<Mark>),
+    Newer(String),
     Unmarked,
     Others(&'a Arc<Mark>),
 }
@@ -151,10 +151,7 @@ impl World {
             Whose::HalfOurs(stage) => StepResult::Unknown { why: leftover(stage) },
             Whose::HalfOthers => StepResult::Foreign { owner: "somebody whose container is half-made".to_owned() },
             Whose::Unmarked => failure(FailureClass::MarkMissing, "the container bears no mark"),
-            Whose::Newer(mark) => {
-                let message = format!("the container was marked in epoch {}, which the journal does not know", mark.epoch);
-                failure(FailureClass::JournalOlder, message)
-            }
+            Whose::Newer(why) => failure(FailureClass::JournalOlder, why),
             Whose::Others(mark) => StepResult::Foreign { owner: owner(mark) },
         };
         Err(Box::new(why))
@@ -170,9 +167,11 @@ impl World {
             (Made::Whole, None) => Whose::Unmarked,
             // A clone brings its source's mark: a mark for another container counts as none.
             (Made::Whole, Some(mark)) if mark.ctid != effect.mark.ctid => Whose::Unmarked,
-            (Made::Whole, Some(mark)) if effect.mark.is_outlived_by(mark) => Whose::Newer(mark),
-            (Made::Whole, Some(mark)) if !effect.mark.owns(mark) => Whose::Others(mark),
-            (Made::Whole, Some(_)) => Whose::Ours(guest),
+            (Made::Whole, Some(mark)) => match effect.mark.outlived_by(mark, &effect.former) {
+                Some(why) => Whose::Newer(why),
+                None if !effect.mark.owns(mark) => Whose::Others(mark),
+                None => Whose::Ours(guest),
+            },
         }
     }
 
