@@ -3,6 +3,8 @@
 //! Apart from `ground` because it goes round the command line, on purpose: what `status` and `history` print is held against
 //! it. Not here: writing, which Phoenix alone does.
 
+use std::collections::BTreeMap;
+
 use phoenix::journal::SCHEMA;
 use phoenix::machine::Fact;
 use phoenix::plan::{Intent, Reason};
@@ -40,6 +42,28 @@ impl Ground {
         let life = intents.last().map(|intent| intent.incarnation);
         intents.retain(|intent| Some(intent.incarnation) == life && intent.step.to_string() == step);
         intents
+    }
+
+    /// From when to when an intent was open, in milliseconds since 1970, by its token; to the end of time if it still is.
+    pub(crate) fn open_times(&self) -> BTreeMap<String, (i64, i64)> {
+        let (mut times, mut tokens) = (BTreeMap::new(), BTreeMap::new());
+        for fact in self.entries().iter().filter_map(|entry| entry.mint::<Fact>().ok()) {
+            let seq = fact.seq();
+            match fact.into_inner() {
+                Fact::Intended(intent, at) => {
+                    let token = intent.token.to_string();
+                    times.insert(token.clone(), (at.0, i64::MAX));
+                    tokens.insert(seq, token);
+                }
+                Fact::Outcome(outcome) => {
+                    if let Some(time) = tokens.get(&outcome.intent).and_then(|token| times.get_mut(token)) {
+                        time.1 = outcome.at.0;
+                    }
+                }
+                Fact::Declared(_) | Fact::Noted(_) | Fact::RunOpened(_) | Fact::RunClosed(_) => {}
+            }
+        }
+        times
     }
 
     /// The step of a container that was begun and has no outcome.

@@ -73,6 +73,24 @@ fn logged(ground: &Ground, name: &str, body: &str) -> String {
     format!("scripts/{name}.sh")
 }
 
+/// A kill of something else than Phoenix alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Strike {
+    /// From before it to after it, in milliseconds since 1970.
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    /// The container whose init was hit, which takes its time to go; `None` if anything may have been.
+    pub(crate) init_of: Option<u32>,
+}
+
+impl Strike {
+    /// Whether it can have cut off what was under way in a container in that time.
+    fn may_cut(&self, place: u32, (from, to): (i64, i64)) -> bool {
+        let leaving_ms = if self.init_of.is_some() { 2_000 } else { 100 };
+        self.init_of.is_none_or(|hit| hit == place) && self.from <= to && from <= self.to + leaving_ms
+    }
+}
+
 /// What is wrong, by the word that it is counted under.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -95,8 +113,8 @@ impl Ground {
         found
     }
 
-    /// Judges a fleet that is up, after this many strikes at anybody but Phoenix itself.
-    pub(crate) fn judge_up(&self, wanted: &Fingerprint, strikes_beside_phoenix: usize) -> Faults {
+    /// Judges a fleet that is up, after these strikes at anybody but Phoenix itself.
+    pub(crate) fn judge_up(&self, wanted: &Fingerprint, strikes: &[Strike]) -> Faults {
         let mut faults = Faults::default();
         for one in self.status() {
             if one["state"] != "done" || one["standing"] != "active" {
@@ -108,7 +126,7 @@ impl Ground {
         let differing = keys.into_iter().filter(|key| found.get(*key) != wanted.get(*key));
         faults.lost.extend(differing.map(|key| format!("{key}: found {:?}, wanted {:?}", found.get(key), wanted.get(key))));
         for (place, script, step) in SCRIPTS {
-            self.judge_script(place, script, step, strikes_beside_phoenix, &mut faults);
+            self.judge_script(place, script, step, strikes, &mut faults);
         }
         self.judge_leaks(PLACES.len(), &mut faults);
         faults
@@ -129,9 +147,9 @@ impl Ground {
         faults
     }
 
-    /// Every start has an intent of its own with a reason, none ran beside another or after one that succeeded, and the last one
-    /// came to its end.
-    fn judge_script(&self, place: u32, script: &str, step: &str, strikes_beside_phoenix: usize, faults: &mut Faults) {
+    /// Every start has an intent of its own with a reason, none ran beside another or after one that succeeded, each that was not
+    /// the last was struck, and the last one came to its end.
+    fn judge_script(&self, place: u32, script: &str, step: &str, strikes: &[Strike], faults: &mut Faults) {
         let (starts, ends) = (self.log(place, "starts", script), self.log(place, "ends", script));
         let intents = self.intents_of(place, step);
         let told = |fact: &str| format!("{script} of {place} {fact}: starts {starts:?}, ends {ends:?}, intents {:#?}", short(&intents));
@@ -152,8 +170,11 @@ impl Ground {
         if !intents.iter().enumerate().all(has_reason) {
             faults.doubled.push(told("was started again for no good reason"));
         }
-        if starts.len() > 1 + strikes_beside_phoenix {
-            faults.doubled.push(told("was started more often than anybody but Phoenix was killed"));
+        let times = self.open_times();
+        let cut_off = |start: &String| times.get(start).is_some_and(|time| strikes.iter().any(|strike| strike.may_cut(place, *time)));
+        if let Some(start) = starts.iter().rev().skip(1).find(|start| !cut_off(start)) {
+            let when = times.get(start);
+            faults.doubled.push(told(&format!("was started again after {start} ({when:?}), which nothing cut off ({strikes:?})")));
         }
         if fs::read_to_string(self.rootfs(place).join("overlaps")).is_ok_and(|text| text.contains(&format!(" {script} "))) {
             faults.doubled.push(told("was started beside itself"));

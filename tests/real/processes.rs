@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -131,6 +131,13 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 #[expect(clippy::disallowed_methods, reason = "tests measure how long another process takes")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Milliseconds since 1970, as the journal counts them.
+#[expect(clippy::disallowed_methods, reason = "what a test did is held against what the journal says was under way")]
+pub(crate) fn wall() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_millis()).expect("not that late")
 }
 
 #[expect(clippy::disallowed_methods, reason = "waiting with a bound for what another process does, and killing it at random moments")]

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::dice::Dice;
 use super::fingerprint::Fingerprint;
 use super::ground::{Ground, Kind, Said, Working, tell};
-use super::judge::{Faults, PLACES, small};
-use super::processes::{Process, all, now, pause};
+use super::judge::{Faults, PLACES, Strike, small};
+use super::processes::{Process, all, now, pause, wall};
 
 /// Kills in one run of this test, unless `PHOENIX_TEST_ROUNDS` says otherwise.
 const ROUNDS: usize = 30;
@@ -74,6 +74,8 @@ struct Storm<'a> {
     faults: Faults,
     /// Who was killed in this bring-up, for whoever has to find out why.
     victims: Vec<String>,
+    /// When anybody else than Phoenix alone was killed in this bring-up.
+    strikes: Vec<Strike>,
 }
 
 impl Storm<'_> {
@@ -81,19 +83,15 @@ impl Storm<'_> {
         self.kills.values().sum()
     }
 
-    fn kills_beside_phoenix(&self) -> usize {
-        self.kills.iter().filter(|(victim, _)| **victim != Victim::Phoenix).map(|(_, count)| count).sum()
-    }
-
     /// From nothing to done with up to `most` kills in between, judged; and down again, judged.
     fn round(&mut self, most: usize) {
         self.rows = self.last_row();
         self.victims.clear();
-        let before = self.kills_beside_phoenix();
+        self.strikes.clear();
         self.strike_on_the_way_up(most);
         self.run_to_the_end(|ground, again| if again { ground.run_up() } else { ground.run(&["resume"]) });
         self.bring_ups += 1;
-        let faults = self.ground.judge_up(&self.wanted, self.kills_beside_phoenix() - before);
+        let faults = self.ground.judge_up(&self.wanted, &self.strikes);
         self.take(faults, "up");
         self.ground.invariant_journal_is_clean();
 
@@ -109,7 +107,7 @@ impl Storm<'_> {
             let said = self.ground.run_up();
             assert!([0, 1].contains(&said.code), "{}: {}", said.code, said.all());
             if said.code == 0 {
-                let faults = self.ground.judge_up(&self.wanted, self.kills_beside_phoenix() - before);
+                let faults = self.ground.judge_up(&self.wanted, &self.strikes);
                 self.take(faults, "up after down");
             }
         }
@@ -165,28 +163,34 @@ impl Storm<'_> {
     /// Kills one of `victims`; what is left of Phoenix.
     fn strike(&mut self, mut phoenix: Working, victims: &[Victim]) -> Option<Working> {
         let victim = *self.dice.pick(victims).expect("somebody");
-        let hit = match victim {
-            Victim::Phoenix => !phoenix.has_ended(),
-            Victim::Shim => self.lurk(|ground| shims(ground).0),
-            Victim::Child => self.lurk(|ground| shims(ground).1),
-            Victim::Program if self.ground.kind() == Kind::Pct => self.lurk(programs),
-            Victim::Program => self.lurk(|ground| shims(ground).1),
+        let (steps, from) = (self.steps(), wall());
+        let at_once = |hit: bool| hit.then(|| Strike { from, to: wall(), init_of: None });
+        let strike = match victim {
+            Victim::Phoenix => at_once(!phoenix.has_ended()),
+            Victim::Shim => self.lurk(|ground| anywhere(shims(ground).0)),
+            Victim::Program if self.ground.kind() == Kind::Pct => self.lurk(|ground| anywhere(programs(ground))),
+            Victim::Child | Victim::Program => self.lurk(|ground| anywhere(shims(ground).1)),
             Victim::All => {
+                let alive = !phoenix.has_ended();
                 phoenix.signal(rustix::process::Signal::KILL);
                 let (shims, below) = shims(self.ground);
                 shims.iter().chain(&below).for_each(Process::kill);
-                true
+                at_once(alive || !shims.is_empty())
             }
             Victim::Init => self.lurk(inits),
-            Victim::Monitor => self.lurk(|ground| inits(ground).iter().filter_map(|init| Process::of(init.parent)).collect()),
+            Victim::Monitor => self.lurk(monitors),
             Victim::Host => {
+                let alive = !phoenix.has_ended() || !inits(self.ground).is_empty() || !shims(self.ground).0.is_empty();
                 self.boots += 1;
                 self.ground.crash_host(self.boots);
-                true
+                at_once(alive)
             }
         };
-        *self.kills.entry(victim).or_default() += usize::from(hit);
-        self.victims.extend(hit.then(|| format!("{victim:?} in {:?} at {:?}", self.steps(), self.from.elapsed())));
+        *self.kills.entry(victim).or_default() += usize::from(strike.is_some());
+        self.victims.extend(strike.is_some().then(|| format!("{victim:?} in {steps:?} at {:?}", self.from.elapsed())));
+        if victim != Victim::Phoenix {
+            self.strikes.extend(strike);
+        }
         match victim {
             Victim::Phoenix | Victim::All | Victim::Host => {
                 phoenix.kill();
@@ -196,21 +200,22 @@ impl Storm<'_> {
         }
     }
 
-    /// Waits a little for victims and kills one.
-    fn lurk(&mut self, victims: impl Fn(&Ground) -> Vec<Process>) -> bool {
-        let from = now();
-        while from.elapsed().as_millis() < LURK_MS_MAX {
+    /// Waits a little for victims, each with the container whose init goes with it, and kills one.
+    fn lurk(&mut self, victims: impl Fn(&Ground) -> Vec<(Process, Option<u32>)>) -> Option<Strike> {
+        let since = now();
+        while since.elapsed().as_millis() < LURK_MS_MAX {
             let found = victims(self.ground);
-            if let Some(victim) = self.dice.pick(&found) {
+            if let Some((victim, init_of)) = self.dice.pick(&found) {
                 self.victims.push(format!("{victim:?}"));
                 let inits = if victim.is_monitor() { all() } else { Vec::new() };
+                let from = wall();
                 victim.kill();
                 inits.iter().filter(|init| init.parent == victim.pid).for_each(Process::kill);
-                return true;
+                return Some(Strike { from, to: wall(), init_of: *init_of });
             }
             pause(2);
         }
-        false
+        None
     }
 
     /// Runs Phoenix, undisturbed, until it says that all is well; `run` is told whether it is asked again.
@@ -273,8 +278,16 @@ fn check_code(said: &Said) {
     assert!(!asks, "{}", said.all());
 }
 
-fn inits(ground: &Ground) -> Vec<Process> {
-    PLACES.iter().filter_map(|&place| ground.init(place)).filter_map(Process::of).collect()
+fn anywhere(victims: Vec<Process>) -> Vec<(Process, Option<u32>)> {
+    victims.into_iter().map(|victim| (victim, None)).collect()
+}
+
+fn inits(ground: &Ground) -> Vec<(Process, Option<u32>)> {
+    PLACES.iter().filter_map(|&place| Some((Process::of(ground.init(place)?)?, Some(place)))).collect()
+}
+
+fn monitors(ground: &Ground) -> Vec<(Process, Option<u32>)> {
+    inits(ground).into_iter().filter_map(|(init, place)| Some((Process::of(init.parent)?, place))).collect()
 }
 
 /// The commands of Proxmox that are at work, and their workers.
@@ -316,7 +329,7 @@ fn random_kills_of_everything(kind: Kind) {
     ground.up(0);
     let whole = from.elapsed();
     let wanted = ground.world();
-    let faults = ground.judge_up(&wanted, 0);
+    let faults = ground.judge_up(&wanted, &[]);
     assert!(faults.is_empty(), "without a kill: {faults:#?}");
     ground.down(0);
     let mut storm = Storm {
@@ -331,6 +344,7 @@ fn random_kills_of_everything(kind: Kind) {
         rows: 0,
         faults: Faults::default(),
         victims: Vec::new(),
+        strikes: Vec::new(),
     };
     while storm.all_kills() < rounds {
         let most = 6 + usize::try_from(storm.dice.below(9)).expect("small");

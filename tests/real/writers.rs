@@ -145,7 +145,7 @@ fn a_writer_robbed_anywhere_changes_nothing_once_another_has_taken_over(kind: Ki
             }
             assert!(waits || ground.entries().len() == rows, "something of the first is recorded: {}", robbed.all());
         }
-        let faults = ground.judge_up(&wanted, 0);
+        let faults = ground.judge_up(&wanted, &[]);
         assert!(faults.is_empty(), "{faults:#?}");
         ground.invariant_journal_is_clean();
         ground.down(0);

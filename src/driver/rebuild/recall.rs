@@ -47,7 +47,7 @@ pub(super) fn recall(
     }
     let mut memory = Recollection { host, scribe, fleet, sights, sight, ctid, proofs, entropy };
     let because = match &sight.seen {
-        None => nothing_there(host.leftovers(ctid)?),
+        None => nothing_there(&host.leftovers(ctid)?),
         Some(seen) => {
             memory.go(seen)?;
             memory.seen_in_words(seen)
@@ -60,7 +60,7 @@ pub(super) fn recall(
 }
 
 /// What is half-made or half destroyed nobody can take for this fleet's any more, and nothing of ours will come across it again.
-fn nothing_there(left: Vec<PathBuf>) -> String {
+fn nothing_there(left: &[PathBuf]) -> String {
     let left: Vec<String> = left.iter().map(|path| path.display().to_string()).collect();
     if left.is_empty() {
         return "it does not exist".to_owned();
