@@ -37,6 +37,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::report::plain::one_line;
+
 use args::{Cli, Command, JournalCommand};
 use blame::{CliError, Exit};
 use screen::{Screen, say};
@@ -92,7 +94,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let plain = error.render().to_string();
     if plain.contains(|c: char| c.is_control() && c != '\n') {
         // It quotes what it was given.
-        plain.split('\n').for_each(|line| screen::say(&format!("{}\n", crate::report::plain::one_line(line))));
+        plain.split('\n').for_each(|line| screen::say(&format!("{}\n", one_line(line))));
     } else {
         // A closed stream cannot be told about.
         let _ = error.print();
@@ -122,7 +124,7 @@ fn report_panics() {
         let place = panic.location().map_or_else(String::new, |place| format!(" ({}:{})", place.file(), place.line()));
         let payload = panic.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
-        let what = text.unwrap_or("no message");
+        let what = one_line(text.unwrap_or("no message"));
         say(&format!(
             "error: phoenix broke down: {what}{place}\n  This is a fault of phoenix; please report it with the output of `phoenix history`.\n  What was recorded stays; `phoenix resume` goes on from there.\n"
         ));

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::ids::HostKind;
 use crate::manifest::{Place, Problem, load};
 use crate::report::SCHEMA;
-use crate::report::plain::count;
+use crate::report::plain::{count, path_text};
 
 use super::args::{CheckArgs, HostChoice};
 use super::blame::{CliError, Exit};
@@ -60,7 +60,7 @@ pub(super) fn run(setting: &Setting, args: &CheckArgs) -> Result<Exit, CliError>
                 say(&format!("{}\n", checked.warnings()));
             }
             let containers = count(checked.containers().len(), "container");
-            print(&format!("{}: fleet {}, {containers}, no problems\n", args.manifest.display(), checked.fleet()))?;
+            print(&format!("{}: fleet {}, {containers}, no problems\n", path_text(&args.manifest), checked.fleet()))?;
             Ok(Exit::Well)
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::driver::RunError;
 use crate::report::SCHEMA;
-use crate::report::plain::{count, one_line};
+use crate::report::plain::{count, one_line, path_text};
 
 use super::args::BackupArgs;
 use super::blame::{CliError, Exit};
@@ -63,7 +63,7 @@ pub(super) fn export(setting: &Setting) -> Result<Exit, CliError> {
 pub(super) fn backup(setting: &Setting, args: &BackupArgs) -> Result<Exit, CliError> {
     must_exist(setting)?;
     phoenix_journal::backup(&setting.journal, &args.to)?;
-    print(&format!("copied to {}\n", args.to.display()))?;
+    print(&format!("copied to {}\n", path_text(&args.to)))?;
     Ok(Exit::Well)
 }
 

@@ -12,7 +12,7 @@ use crate::driver::rebuild::{Found, InPlace, Proof, RebuildError, Survey, place,
 use crate::ids::{Ctid, FleetName};
 use crate::machine::Standing;
 use crate::manifest::{Checked, Manifest};
-use crate::report::plain::{Look, Tone, count, one_line, paragraph};
+use crate::report::plain::{Look, Tone, count, one_line, paragraph, path_text};
 use crate::report::{Cell, Column, SCHEMA, Table, standing_text};
 
 use super::args::RebuildArgs;
@@ -101,7 +101,7 @@ fn move_aside(site: &Site, setting: &Setting) -> Result<Vec<String>, CliError> {
     // Whatever stood there when the person was asked: another may have been put there since.
     let check = || place(&setting.journal).map(drop);
     let moved = set_aside(&setting.journal, &suffix, &site.writer, check)?;
-    Ok(moved.iter().map(|path| path.display().to_string()).collect())
+    Ok(moved.iter().map(|path| path_text(path)).collect())
 }
 
 fn answer(survey: &Survey, manifest: &Manifest<Checked>, moved: Vec<String>, args: &RebuildArgs) -> Answer {
@@ -113,7 +113,7 @@ fn answer(survey: &Survey, manifest: &Manifest<Checked>, moved: Vec<String>, arg
         above_epoch: survey.heritage.epoch.get(),
         moved,
         containers,
-        next: vec![format!("phoenix up {}", args.manifest.display())],
+        next: vec![format!("phoenix up {}", path_text(&args.manifest))],
     }
 }
 

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::host::sim::WorldOptions;
 use crate::ids::HostKind;
 use crate::rehearse::{Audience, Budget, Rehearsal, Script};
+use crate::report::plain::path_text;
 use crate::report::{RehearsalReport, ReplayReport};
 
 use super::args::{HostChoice, RehearseArgs};
@@ -75,7 +76,7 @@ fn show_replay(setting: &Setting, report: &ReplayReport) -> Result<Exit, CliErro
 /// The command that plays a schedule again, but for the schedule. How many steps are taken at once decides which points there
 /// are, so it has to be the same.
 fn again(args: &RehearseArgs) -> String {
-    format!("phoenix rehearse {} -j {} --replay", args.manifest.display(), args.jobs.jobs)
+    format!("phoenix rehearse {} -j {} --replay", path_text(&args.manifest), args.jobs.jobs)
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long it took is printed, and nothing is decided by it")]

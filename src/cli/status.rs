@@ -9,6 +9,7 @@ use crate::driver::RunError;
 use crate::ids::Ctid;
 use crate::journal::Snapshot;
 use crate::plan::Mark;
+use crate::report::plain::path_text;
 use crate::report::{SCHEMA, StatusReport, sight, status};
 
 use super::args::StatusArgs;
@@ -76,7 +77,7 @@ fn show(setting: &Setting, args: &StatusArgs) -> Result<(), CliError> {
     let now = now.map(|now| now.wall).or(newest).unwrap_or(crate::ids::Wall(0));
     let mut text = report.text(setting.screen.out, now);
     if report.fleets.is_empty() {
-        let _ = writeln!(text, "The journal would be {}; `phoenix up FLEET` begins one.", setting.journal.display());
+        let _ = writeln!(text, "The journal would be {}; `phoenix up FLEET` begins one.", path_text(&setting.journal));
     }
     print(&text)
 }

@@ -4,6 +4,7 @@
 //! obeys what it is sent. Not here: what is said.
 
 use std::fmt;
+use std::path::Path;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -82,6 +83,11 @@ pub fn one_line(text: &str) -> String {
         }
     }
     clean.trim_end().to_owned()
+}
+
+/// A path as one line: a file can have any name.
+pub fn path_text(path: &Path) -> String {
+    one_line(&path.display().to_string())
 }
 
 /// The lines of a text, each as [`one_line`]; a carriage return ends a line, as progress bars use it.

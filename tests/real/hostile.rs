@@ -163,6 +163,15 @@ fn hostile_names_never_reach_a_terminal_raw() {
     for arguments in [vec!["up", odd.to_str().expect("UTF-8")], vec!["history", NASTY_NAME], vec![NASTY_NAME], vec!["down", NASTY_NAME]] {
         check_clean(&ground.run(&arguments), &format!("{arguments:?}"));
     }
+    // Of what goes well the names are told as well.
+    fs::write(&odd, json!({ "fleet": "real", "containers": { "900510": container } }).to_string()).expect("written");
+    let (odd, copy) = (odd.to_str().expect("UTF-8"), ground.path(&format!("copy-{NASTY_NAME}.db")));
+    let copy = copy.to_str().expect("UTF-8");
+    for arguments in [&["check", odd][..], &["plan", odd], &["journal", "rebuild", odd, "--yes"], &["journal", "backup", copy]] {
+        let said = ground.run(arguments);
+        assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
+        check_clean(&said, &format!("{arguments:?}"));
+    }
 }
 
 fn hostile_commands_of_others_never_reach_a_terminal_raw(kind: Kind) {
