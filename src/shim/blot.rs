@@ -7,6 +7,8 @@
 pub(super) const BLOT: &[u8] = b"********";
 /// Shorter values are no secrets to hide: blotting out every `1` would destroy the output and tell the value.
 pub(super) const SECRET_BLOTTED_BYTES_MIN: usize = 3;
+/// From this length on a line of a secret of several lines (a key, say) is hidden where it stands alone.
+const LINE_BLOTTED_BYTES_MIN: usize = 8;
 
 /// The filter. Feed with [`Blotter::push`], end with [`Blotter::finish`].
 #[derive(Debug)]
@@ -21,7 +23,18 @@ pub(super) struct Blotter {
 
 impl Blotter {
     pub(super) fn new(secrets: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        let secrets = secrets.into_iter().filter(|secret| secret.len() >= SECRET_BLOTTED_BYTES_MIN).collect();
+        let mut hidden = Vec::new();
+        for secret in secrets {
+            let bare = secret.trim_ascii_end();
+            let lines = bare.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+            hidden.extend(lines.filter(|line| line.len() >= LINE_BLOTTED_BYTES_MIN).map(<[u8]>::to_vec));
+            // Whoever prints a variable without quotes leaves out its last line ending.
+            hidden.extend([bare.to_vec(), secret.clone()]);
+        }
+        hidden.retain(|secret| secret.len() >= SECRET_BLOTTED_BYTES_MIN);
+        hidden.sort_unstable();
+        hidden.dedup();
+        let secrets = hidden;
         Self { secrets, held: Vec::new(), covered: 0, in_blot: false }
     }
 
@@ -108,6 +121,14 @@ mod tests {
         check(&[b"abcd", b"abc"], &[b"abc", b"d!"], "********!");
         check(&[b"abcde", b"bcd"], &[b"abc", b"d!"], "a********!");
         check(&[b"aaa"], &[b"aaaa", b"b"], "********b");
+    }
+
+    #[test]
+    fn lines_of_a_secret_are_hidden_where_they_stand_alone() {
+        let key = b"BEGIN KEY\nAAAABBBB\r\nCC\nEND KEY.\n".as_slice();
+        check(&[key], &[b"x AAAABBBB y CC\n"], "x ******** y CC\n");
+        check(&[key], &[key, b"!"], "********!");
+        check(&[b"hunter2\n"], &[b"pw=hunter2, "], "pw=********, ");
     }
 
     #[test]
