@@ -67,9 +67,7 @@ pub trait Host: Send + Sync {
 
     /// What lies beside the place of a container because making it or taking it away was cut off: for whoever has lost the
     /// journal, which alone knew whose it was. Nothing where such things lie at the container's own place, and are seen there.
-    fn leftovers(&self, _: Ctid) -> Result<Vec<PathBuf>, HostError> {
-        Ok(Vec::new())
-    }
+    fn leftovers(&self, ctid: Ctid) -> Result<Vec<PathBuf>, HostError>;
 }
 
 /// Something that a host cannot do for a container as it is wanted.

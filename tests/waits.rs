@@ -109,6 +109,10 @@ impl Host for Meddled {
     fn traces(&self, spec: &phoenix::manifest::Spec, mark: &phoenix::plan::Mark) -> Result<phoenix::plan::Traces, HostError> {
         self.sim.traces(spec, mark)
     }
+
+    fn leftovers(&self, ctid: phoenix::ids::Ctid) -> Result<Vec<std::path::PathBuf>, HostError> {
+        self.sim.leftovers(ctid)
+    }
 }
 
 fn nothing() -> Lie {

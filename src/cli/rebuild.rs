@@ -3,6 +3,9 @@
 //! Not here: what can be known (`driver::rebuild`).
 
 use std::fmt::Write;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use phoenix_journal::set_aside;
 use serde::Serialize;
@@ -56,6 +59,7 @@ pub(super) fn run(setting: &Setting, args: &RebuildArgs) -> Result<Exit, CliErro
         InPlace::Nothing => None,
         InPlace::Unusable(why) => Some(why),
     };
+    let judged = stamps(&setting.journal);
     // What cannot be used says nothing about the host either.
     setting.look_past_the_journal();
     let kind = setting.kind()?;
@@ -77,7 +81,7 @@ pub(super) fn run(setting: &Setting, args: &RebuildArgs) -> Result<Exit, CliErro
         }
         survey = again;
     }
-    let moved = move_aside(&site, setting)?;
+    let moved = move_aside(&site, setting, judged)?;
     let exit = if survey.found.values().any(Found::is_set_aside) { Exit::NotThere } else { Exit::Well };
     let answer = answer(&survey, &manifest, moved, args);
     let text = table(&survey, &manifest, unusable.as_deref(), setting.screen.out);
@@ -91,15 +95,26 @@ pub(super) fn run(setting: &Setting, args: &RebuildArgs) -> Result<Exit, CliErro
     Ok(exit)
 }
 
+/// What tells a file from one that was written to or put in its place: device, inode, bytes, and when it was changed last.
+type Stamp = (u64, u64, u64, i64, i64);
+
+/// The journal's file and its log, as they are.
+fn stamps(journal: &Path) -> [Option<Stamp>; 2] {
+    let mut log = journal.as_os_str().to_owned();
+    log.push("-wal");
+    let stamp = |file: Metadata| (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
+    [journal, Path::new(&log)].map(|path| std::fs::symlink_metadata(path).ok().map(stamp))
+}
+
 /// Moves what cannot be used out of the way, whatever there is of it.
-fn move_aside(site: &Site, setting: &Setting) -> Result<Vec<String>, CliError> {
-    let there = setting.journal.parent().is_some_and(std::path::Path::exists);
+fn move_aside(site: &Site, setting: &Setting, judged: [Option<Stamp>; 2]) -> Result<Vec<String>, CliError> {
+    let there = setting.journal.parent().is_some_and(Path::exists);
     if !there {
         return Ok(Vec::new());
     }
     let suffix = format!("unusable-{}", site.writer.started_at_ms);
     // Whatever stood there when the person was asked: another may have been put there since.
-    let check = || place(&setting.journal).map(drop);
+    let check = || if stamps(&setting.journal) == judged { Ok(()) } else { Err(RebuildError::Changed) };
     let moved = set_aside(&setting.journal, &suffix, &site.writer, check)?;
     Ok(moved.iter().map(|path| path_text(path)).collect())
 }
@@ -195,4 +210,26 @@ fn conclusion(answer: &Answer) -> String {
         let _ = writeln!(text, "  next: {next}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_journal_in_the_place_is_noticed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, log) = (dir.path().join("journal.db"), dir.path().join("journal.db-wal"));
+        let nothing = stamps(&path);
+        assert_eq!(nothing, stamps(&path));
+        std::fs::write(&path, "damaged").expect("room");
+        let damaged = stamps(&path);
+        assert_ne!(nothing, damaged);
+        std::fs::write(&log, "").expect("room");
+        assert_ne!(damaged, stamps(&path), "a log was begun");
+        std::fs::remove_file(&log).expect("ours");
+        std::fs::write(dir.path().join("backup"), "damaged").expect("room");
+        std::fs::rename(dir.path().join("backup"), &path).expect("ours");
+        assert_ne!(damaged, stamps(&path), "a file like it is another");
+    }
 }

@@ -95,8 +95,8 @@ pub enum RebuildError {
         /// The script's step.
         step: StepId,
     },
-    /// The host is not what it was when it was looked at.
-    #[error("the host has changed since it was looked at; look again")]
+    /// The host, or the journal's place, is not what it was when it was looked at.
+    #[error("the host or the journal's place has changed since it was looked at; look again")]
     Changed,
     /// The order of states was broken: a fault of ours.
     #[error("what was seen of container {ctid} cannot be recorded, which is a fault of phoenix")]

@@ -216,6 +216,10 @@ impl Host for Pct {
         };
         Ok(Traces { scripts, unlike })
     }
+
+    fn leftovers(&self, _: Ctid) -> Result<Vec<PathBuf>, HostError> {
+        Ok(Vec::new())
+    }
 }
 
 impl Backend for Pct {

@@ -263,6 +263,10 @@ impl Host for Sim {
     fn traces(&self, spec: &Spec, mark: &Mark) -> Result<Traces, HostError> {
         Ok(self.inner().world.traces(spec, mark))
     }
+
+    fn leftovers(&self, _: Ctid) -> Result<Vec<PathBuf>, HostError> {
+        Ok(Vec::new())
+    }
 }
 
 impl Inner {
