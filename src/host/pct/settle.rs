@@ -71,12 +71,12 @@ impl Act<'_, Pct> {
     /// The verdict on the step, with what its child left.
     pub(super) fn probe(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
-            Action::Create { .. } => match self.at_place_after("vzcreate", self.intent().ctid, result)? {
+            Action::Create { .. } => match self.at_place("vzcreate", self.intent().ctid, result)? {
                 AtPlace::Ours => self.check_synced(result).and_then(|()| self.durable(Evidence::Created { left_out: 0 })),
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
             },
-            Action::Clone { source, incarnation, from: _ } => match self.at_place_after("vzclone", *source, result)? {
+            Action::Clone { source, incarnation, from: _ } => match self.at_place("vzclone", *source, result)? {
                 AtPlace::Ours => {
                     self.check_synced(result)?;
                     or_absent(self.cloned(*source, *incarnation)).and_then(|evidence| self.durable(evidence))
