@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phoenix::ids::Step;
 use phoenix::machine::{Evidence, FailureClass, StepResult};
-use phoenix::plan::{Action, Reason, StartPurpose};
+use phoenix::plan::{Action, HoldBy, Reason, StartPurpose};
 
 use crate::fleets::ctid;
 use crate::hands::{Hands, incarnation};
@@ -108,4 +108,28 @@ fn a_disk_that_may_grow_has_more_time_than_an_edit() {
     let edit = time(&spec);
     spec.resources.disk_gb = Some(8);
     assert!(time(&spec) >= 10 * edit);
+}
+
+#[test]
+fn what_runs_is_killed_only_after_it_had_its_time_to_shut_down() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_867));
+    world.created(&spec);
+    for (step, action) in [(Step::DownStop, Action::Stop { init: None }), (Step::CloneHold, Action::Hold { init: None, by: HoldBy::Stop })]
+    {
+        let init = world.started(&spec);
+        world.node.fault("shutdown 900867 exit 255 \"ipcc_send_rec[1] failed: Connection refused\"").expect("a fault");
+        let effect = world.effect(&spec, step.id(), action);
+        failed(&world.carry_out(effect.clone()).result, &FailureClass::Transient);
+        let seen = world.host.observe(None, &[spec.ctid]).expect("a look").containers;
+        assert_eq!(seen[&spec.ctid].init.as_ref(), Some(&init), "it goes on");
+        world.node.fault("shutdown 900867 exit 255 \"container did not stop\"").expect("a fault");
+        let result = world.carry_out(effect).result;
+        assert!(matches!(result, StepResult::Done(_)), "{result:?}");
+    }
+    // Nothing is at work after the first start.
+    world.started(&spec);
+    world.node.fault("stop 900867 exit 255 odd").expect("a fault");
+    assert_eq!(world.done(&spec, Step::FinalizeStop, Action::Stop { init: None }), Evidence::Stopped);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
 }
