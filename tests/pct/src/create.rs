@@ -75,7 +75,8 @@ pub(crate) fn forget(root: &Root, id: Vmid) -> Outcome {
 fn begin(call: &Call) -> Outcome {
     let id = call.id();
     must_be_free(&call.root, id, if call.given.is_on("force") { 255 } else { 2 })?;
-    for value in call.given.positional.get(1).into_iter().chain(call.given.options.get("storage")) {
+    let of_storage = |template: &&String| !template.starts_with('/');
+    for value in call.given.positional.get(1).filter(of_storage).into_iter().chain(call.given.options.get("storage")) {
         Storage::named(&call.root, value.split(':').next().unwrap_or(value))?;
     }
     for (key, value) in call.given.options.iter().filter(|(key, _)| *key == "rootfs" || key.starts_with("mp")) {
