@@ -26,6 +26,10 @@ const KNOWN: std::ops::RangeInclusive<u32> = 8..=9;
 const SCANT: u64 = 2 << 30;
 const NONE: u64 = 128 << 20;
 
+/// A bridge made by hand is gone when the node starts again.
+pub(in crate::host) const MAKE_A_BRIDGE: &str =
+    "make one in the node's network settings: System, Network in the web interface, or /etc/network/interfaces and `ifreload -a`";
+
 /// Looks at all of it.
 pub(in crate::host) fn examine(found: &mut Findings, root: &Path) {
     let layout = Layout::new(root.to_owned());

@@ -102,11 +102,6 @@ impl Layout {
         self.root.join("etc/pve/user.cfg")
     }
 
-    /// The host's network interfaces, as the kernel shows them.
-    pub(crate) fn interfaces(&self) -> PathBuf {
-        self.root.join("sys/class/net")
-    }
-
     /// What is installed.
     pub(crate) fn packages(&self) -> PathBuf {
         self.root.join("var/lib/dpkg/status")
