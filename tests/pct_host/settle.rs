@@ -219,7 +219,7 @@ fn a_source_that_others_have_locked_is_waited_for() {
     assert_eq!(world.settle(&copy, Step::DefineClone.id(), clone_of(&source, CopyFrom::Current)), StepResult::Absent);
     let result = world.take(&copy, Step::DefineClone, clone_of(&source, CopyFrom::Current)).result;
     let names_it = |failure: &phoenix::machine::Failure| {
-        matches!(&failure.class, FailureClass::Wait(wait) if wait.name.contains("900757")) && failure.message.contains("900757")
+        matches!(&failure.class, FailureClass::Wait(wait) if wait.name.contains("900757")) && failure.message.contains("pct unlock 900757")
     };
     assert!(matches!(&result, StepResult::Failed(failure) if names_it(failure)), "the source is named: {result:?}");
     assert!(world.config(source.ctid).contains("lock: disk"), "not ours to clear");
