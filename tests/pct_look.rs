@@ -92,14 +92,19 @@ fn a_node_is_examined_by_its_files() {
 }
 
 #[test]
-fn a_program_that_is_missing_is_named_with_its_package() {
+fn what_a_node_lacks_is_named_with_where_it_comes_from() {
     let Some((node, stage)) = stage() else { return };
     assert!(node.root().join("usr/bin/pveam").exists(), "as on a node: not beside pct");
     std::fs::remove_file(node.program("pveam")).expect("removed");
+    std::fs::remove_dir_all(node.root().join("sys/class/net")).expect("removed");
     let said = stage.run(&["doctor", "--host", "pct", "--json"]);
     let report: Value = serde_json::from_str(&said.out).expect("JSON");
     let findings = report["findings"].as_array().expect("findings");
-    let found = findings.iter().find(|finding| finding["topic"] == "programs" && finding["level"] == "bad").expect("one");
-    assert!(found["what"].as_str().is_some_and(|what| what.contains("pveam")), "{found:#}");
-    assert!(found["remedy"].as_str().is_some_and(|remedy| remedy.contains("pve-manager")), "{found:#}");
+    for (topic, level, what, remedy) in
+        [("programs", "bad", "pveam", "pve-manager"), ("network", "warning", "no bridge", "/etc/network/interfaces")]
+    {
+        let found = findings.iter().find(|finding| finding["topic"] == topic && finding["level"] == level).expect("one");
+        assert!(found["what"].as_str().is_some_and(|text| text.contains(what)), "{found:#}");
+        assert!(found["remedy"].as_str().is_some_and(|text| text.contains(remedy)), "{found:#}");
+    }
 }
