@@ -15,7 +15,7 @@ use invariants::{entries, history, invariants};
 use phoenix::driver::{Silent, Wanted};
 use phoenix::engine::{CREATES_PER_STORAGE, Stand, limits};
 use phoenix::host::sim::{Fault, Faults, Tamper, What, When, Where, World, WorldOptions};
-use phoenix::ids::Ctid;
+use phoenix::ids::{Ctid, Step};
 use phoenix::machine::{RunEnd, Standing, Wait, WaitKind};
 use phoenix::manifest::{Origin, Spec, Template};
 use phoenix::plan::Repertoire;
@@ -135,4 +135,19 @@ fn a_lock_that_outlasts_the_waits_is_what_the_run_ends_with() {
     assert_eq!((*kind, name.as_str()), (WaitKind::Lock, "CT is locked (backup)"));
     stage.world.pass(Duration::from_secs(3600));
     assert_eq!(up(&mut stage).0, RunEnd::Done, "{:#?}", history(&stage));
+}
+
+#[test]
+fn a_stop_has_the_time_that_its_container_may_take_to_shut_down() {
+    let time = |step: &Step, seconds| {
+        let mut spec = spec(100);
+        spec.autostart.down_timeout_s = seconds;
+        limits::timeout(&step.clone().id(), &spec)
+    };
+    let asked = Duration::from_secs(86_400);
+    for step in [Step::DownStop, Step::CloneHold] {
+        assert_eq!(time(&step, None), time(&step, Some(10)), "{step:?}");
+        assert!(time(&step, Some(86_400)) > asked && time(&step, Some(86_400)) < 2 * asked, "{step:?}");
+    }
+    assert_eq!(time(&Step::FinalizeStop, Some(86_400)), time(&Step::FinalizeStop, None), "nothing is at work yet");
 }

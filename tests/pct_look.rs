@@ -78,7 +78,9 @@ fn a_node_is_examined_by_its_files() {
         assert!(found, "{topic} {level} {what}: {report:#}");
     };
     has("cluster", "good", "node vm, on its own");
-    has("programs", "good", "pct, pveam, pvesm");
+    for program in ["pct", "pvesm", "pveam"] {
+        has("programs", "good", &format!("found {program}"));
+    }
     has("network", "good", "bridges: vmbr0");
     has("storages", "good", "local (dir): containers, linked clones");
     has("storages", "good", "thin (lvmthin): containers, snapshots, clones while the source runs, linked clones");
@@ -87,4 +89,22 @@ fn a_node_is_examined_by_its_files() {
     has("availability", "warning", "managed by high availability: 900803");
     let verbs: Vec<_> = node.calls().into_iter().map(|call| call.argv).collect();
     assert!(verbs.len() <= 1 && verbs.iter().all(|words| words[0].contains("pveversion")), "{verbs:?}");
+}
+
+#[test]
+fn what_a_node_lacks_is_named_with_where_it_comes_from() {
+    let Some((node, stage)) = stage() else { return };
+    assert!(node.root().join("usr/bin/pveam").exists(), "as on a node: not beside pct");
+    std::fs::remove_file(node.program("pveam")).expect("removed");
+    std::fs::remove_dir_all(node.root().join("sys/class/net")).expect("removed");
+    let said = stage.run(&["doctor", "--host", "pct", "--json"]);
+    let report: Value = serde_json::from_str(&said.out).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    for (topic, level, what, remedy) in
+        [("programs", "bad", "pveam", "pve-manager"), ("network", "warning", "no bridge", "/etc/network/interfaces")]
+    {
+        let found = findings.iter().find(|finding| finding["topic"] == topic && finding["level"] == level).expect("one");
+        assert!(found["what"].as_str().is_some_and(|text| text.contains(what)), "{found:#}");
+        assert!(found["remedy"].as_str().is_some_and(|text| text.contains(remedy)), "{found:#}");
+    }
 }

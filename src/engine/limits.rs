@@ -34,6 +34,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(90);
+/// What a stop gets beyond the time that its container may take to shut down: for the hard way after it, and what is cleaned up.
+const STOP_RESERVE: Duration = Duration::from_secs(60);
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const EDIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A file system that grows is checked first, and written to; of a large one on a slow disk that takes minutes.
@@ -48,7 +50,8 @@ pub fn timeout(step: &StepId, spec: &Spec) -> Duration {
         Step::TemplateFetch => FETCH_TIMEOUT,
         Step::DefineCreate | Step::DefineClone | Step::DownDestroy => CREATE_TIMEOUT,
         Step::FinalizeStart | Step::RunStart => START_TIMEOUT,
-        Step::FinalizeStop | Step::CloneHold | Step::DownStop => STOP_TIMEOUT,
+        Step::FinalizeStop => STOP_TIMEOUT,
+        Step::CloneHold | Step::DownStop => orderly_stop(spec),
         Step::SnapshotTake | Step::CloneRelease => SNAPSHOT_TIMEOUT,
         Step::VolumePrepare(_) => PREPARE_TIMEOUT,
         // Killed in between, the volume would have its new size and the file system its old one, which nothing tells.
@@ -67,6 +70,12 @@ pub fn timeout(step: &StepId, spec: &Spec) -> Duration {
             check.map_or(EDIT_TIMEOUT, |check| (check.timeout + check.interval) * (check.retries + 1) + SLACK)
         }
     }
+}
+
+/// How long a stop may take that lets the container shut down as long as its spec says.
+fn orderly_stop(spec: &Spec) -> Duration {
+    let asked = spec.autostart.down_timeout_s.map(|seconds| Duration::from_secs(seconds.into()) + STOP_RESERVE);
+    asked.map_or(STOP_TIMEOUT, |asked| asked.max(STOP_TIMEOUT))
 }
 
 /// How often `step` may fail with `class`. A script's own budget is for the script's own failures: that its container was not

@@ -119,12 +119,12 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     match patient.kind {
         HostKind::Sim => found.good(Topic::Programs, "the simulator needs nothing of this machine"),
         HostKind::Lxc => {
-            machine::examine(&mut found, Path::new("/sys/class/net"));
+            machine::examine(&mut found, Path::new("/"), "make one, as `ip link add vmbr0 type bridge`");
             machine::default_ids(&mut found);
             lxc::doctor::examine(&mut found, patient.lxc_path);
         }
         HostKind::Pct => {
-            machine::examine(&mut found, &patient.pve_root.join("sys/class/net"));
+            machine::examine(&mut found, patient.pve_root, pct::doctor::MAKE_A_BRIDGE);
             pct::doctor::examine(&mut found, patient.pve_root);
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use phoenix::ids::Step;
 use phoenix::machine::{Evidence, FailureClass, StepResult};
-use phoenix::plan::{Action, Reason, StartPurpose};
+use phoenix::manifest::{Mount, Origin, Template};
+use phoenix::plan::{Action, HoldBy, Reason, StartPurpose};
 
 use crate::fleets::ctid;
 use crate::hands::{Hands, incarnation};
@@ -108,4 +109,82 @@ fn a_disk_that_may_grow_has_more_time_than_an_edit() {
     let edit = time(&spec);
     spec.resources.disk_gb = Some(8);
     assert!(time(&spec) >= 10 * edit);
+}
+
+#[test]
+fn what_runs_is_killed_only_after_it_had_its_time_to_shut_down() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_867));
+    world.created(&spec);
+    for (step, action) in [(Step::DownStop, Action::Stop { init: None }), (Step::CloneHold, Action::Hold { init: None, by: HoldBy::Stop })]
+    {
+        let init = world.started(&spec);
+        world.node.fault("shutdown 900867 exit 255 \"ipcc_send_rec[1] failed: Connection refused\"").expect("a fault");
+        let effect = world.effect(&spec, step.id(), action);
+        failed(&world.carry_out(effect.clone()).result, &FailureClass::Transient);
+        let seen = world.host.observe(None, &[spec.ctid]).expect("a look").containers;
+        assert_eq!(seen[&spec.ctid].init.as_ref(), Some(&init), "it goes on");
+        world.node.fault("shutdown 900867 exit 255 \"container did not stop\"").expect("a fault");
+        let result = world.carry_out(effect).result;
+        assert!(matches!(result, StepResult::Done(_)), "{result:?}");
+    }
+    // Nothing is at work after the first start.
+    world.started(&spec);
+    world.node.fault("stop 900867 exit 255 odd").expect("a fault");
+    assert_eq!(world.done(&spec, Step::FinalizeStop, Action::Stop { init: None }), Evidence::Stopped);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+#[test]
+fn a_template_that_pveam_does_not_list_is_said_with_what_to_do() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_870));
+    spec.origin = Origin::Template(Template::Stored("local:vztmpl/debian-12-standard_12.0-1_amd64.tar.zst".to_owned()));
+    let result = world.take(&spec, Step::TemplateFetch, Action::FetchTemplate).result;
+    failed(&result, &FailureClass::Permanent);
+    let StepResult::Failed(failure) = result else { return };
+    for words in ["12.0-1", "pveam update", "pveam available --section system"] {
+        assert!(failure.message.contains(words), "{}", failure.message);
+    }
+}
+
+#[test]
+fn words_beyond_ascii_come_through_to_pct() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_871));
+    let template = world.path("Vorlage für alle.tar");
+    std::fs::copy(world.path("busybox.tar"), &template).expect("copied");
+    spec.origin = Origin::Template(Template::File(template));
+    world.created(&spec);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+#[test]
+fn mount_points_of_what_is_protected_are_not_changed() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_872));
+    spec.host_options.protection = true;
+    world.created(&spec);
+    let (mount, other) = (world.mount("kept", "/srv/kept"), world.mount("more", "/srv/more"));
+    let attach = |mount: &Mount| {
+        let prepare = Action::Prepare { volume: mount.volume.clone(), idmap: spec.idmap.clone() };
+        let prepared = world.done(&spec, Step::VolumePrepare(mount.volume.name.clone()), prepare);
+        let Evidence::Prepared(prepared) = prepared else { panic!("not prepared") };
+        Action::Attach { mount: mount.clone(), source: prepared.source, idmap: spec.idmap.clone() }
+    };
+    world.done(&spec, Step::VolumeAttach(mount.at.clone()), attach(&mount));
+    world.done(&spec, Step::AutostartSet, Action::SetAutostart);
+    let config = world.config(spec.ctid);
+    assert!(config.contains("protection: 1"), "{config}");
+    // What is there already is no change.
+    world.done(&spec, Step::VolumeAttach(mount.at.clone()), attach(&mount));
+    for (step, action) in [
+        (Step::VolumeAttach(other.at.clone()), attach(&other)),
+        (Step::VolumeDetach(mount.at.clone()), Action::Detach { mount: mount.clone() }),
+    ] {
+        let result = world.take(&spec, step, action).result;
+        let says = |message: &str| message.contains("pct set 900872 --protection 0") && message.contains("phoenix up");
+        assert!(matches!(&result, StepResult::Failed(failure) if says(&failure.message)), "{result:?}");
+    }
+    assert_eq!(world.config(spec.ctid), config);
 }

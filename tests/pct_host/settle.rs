@@ -70,7 +70,7 @@ fn a_create_that_was_killed_leaves_nothing_behind_or_is_done() {
         ("mount", Row::Partial),
         ("unpack", Row::Partial),
         ("write", Row::Partial),
-        ("unmount", Row::Partial),
+        ("unmount", Row::Done),
         ("end", Row::Done),
     ]) {
         let spec = world.spec(ctid(place));
@@ -219,9 +219,33 @@ fn a_source_that_others_have_locked_is_waited_for() {
     assert_eq!(world.settle(&copy, Step::DefineClone.id(), clone_of(&source, CopyFrom::Current)), StepResult::Absent);
     let result = world.take(&copy, Step::DefineClone, clone_of(&source, CopyFrom::Current)).result;
     let names_it = |failure: &phoenix::machine::Failure| {
-        matches!(&failure.class, FailureClass::Wait(wait) if wait.name.contains("900757")) && failure.message.contains("900757")
+        matches!(&failure.class, FailureClass::Wait(wait) if wait.name.contains("900757")) && failure.message.contains("pct unlock 900757")
     };
     assert!(matches!(&result, StepResult::Failed(failure) if names_it(failure)), "the source is named: {result:?}");
+    assert!(world.config(source.ctid).contains("lock: disk"), "not ours to clear");
+}
+
+/// A clone of somebody else's begins between our look at the source and our own `pct`.
+#[test]
+fn a_lock_that_our_clone_was_refused_for_is_not_ours() {
+    let Some(world) = World::new() else { return };
+    let source = world.spec(ctid(900_868));
+    let copy = world.clone_of(source.ctid, ctid(900_869));
+    world.created(&source);
+    world.node.fault("clone 900868 hang 1s").expect("a fault");
+    let clone = || clone_of(&source, CopyFrom::Current);
+    let (seq, effect) = (world.next_seq(), world.effect(&copy, Step::DefineClone.id(), clone()));
+    let result = std::thread::scope(|scope| {
+        let (world, carried) = (&world, effect.clone());
+        let carrying = scope.spawn(move || world.carry_out(carried).result);
+        wait_until(|| world.node.faults_left().is_empty());
+        let locked = world.config(source.ctid).replace("memory:", "lock: disk\nmemory:");
+        std::fs::write(world.node.root().join("etc/pve/lxc/900868.conf"), locked).expect("written");
+        carrying.join().expect("carried out")
+    });
+    let waits = |failure: &phoenix::machine::Failure| matches!(&failure.class, FailureClass::Wait(_));
+    assert!(matches!(&result, StepResult::Failed(failure) if waits(failure)), "{result:?}");
+    assert_eq!(world.settle_as(effect, seq), StepResult::Absent);
     assert!(world.config(source.ctid).contains("lock: disk"), "not ours to clear");
 }
 
@@ -312,7 +336,7 @@ fn a_start_or_stop_that_was_killed_is_absent_or_done() {
     check(&world, &spec, Step::FinalizeStart, start, "start 900770 kill-both-after started", Row::Done);
     check(&world, &spec, Step::FinalizeStop, stop, "stop 900770 kill-both-after stopped", Row::Done);
     world.started(&spec);
-    check(&world, &spec, Step::DownStop, stop, "shutdown 900770 kill-both-after locked", Row::Done);
+    check(&world, &spec, Step::DownStop, stop, "shutdown 900770 kill-both-after locked", Row::Absent);
     check(&world, &spec, Step::FinalizeStart, start, "start 900770 exit0-but-not-started", Row::Absent);
 }
 

@@ -292,7 +292,7 @@ fn monitors(ground: &Ground) -> Vec<(Process, Option<u32>)> {
 
 /// The commands of Proxmox that are at work, and their workers.
 fn programs(ground: &Ground) -> Vec<Process> {
-    let directory = ground.path("pve/usr/sbin");
+    let directory = ground.path("pve/usr");
     let is_one = |one: &Process| fs::read_link(format!("/proc/{}/exe", one.pid)).is_ok_and(|program| program.starts_with(&directory));
     all().into_iter().filter(is_one).collect()
 }

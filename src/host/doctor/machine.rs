@@ -18,8 +18,8 @@ pub(super) const ADD_IDS: &str = "`usermod --add-subuids 100000-165535 --add-sub
 /// The kernel that came with mounts that translate ids.
 const MAPPED_MOUNTS_SINCE: (u32, u32) = (5, 12);
 
-/// Looks at all of it; `interfaces` is where the host's are shown.
-pub(super) fn examine(found: &mut Findings, interfaces: &Path) {
+/// Looks at all of it; `root` is the host's, and `bridge` says how one is made on it.
+pub(super) fn examine(found: &mut Findings, root: &Path, bridge: &str) {
     if rustix::process::geteuid().is_root() {
         found.good(Topic::User, "this is root");
     } else {
@@ -28,14 +28,8 @@ pub(super) fn examine(found: &mut Findings, interfaces: &Path) {
     kernel(found);
     cgroups(found);
     clock(found);
-    match known_bridges(interfaces) {
-        none if none.is_empty() => {
-            found.warning(
-                Topic::Network,
-                "there is no bridge: containers can have no network",
-                "make one, as `ip link add vmbr0 type bridge`",
-            );
-        }
+    match known_bridges(root) {
+        none if none.is_empty() => found.warning(Topic::Network, "there is no bridge: containers can have no network", bridge),
         names => found.good(Topic::Network, format!("bridges: {}", names.join(", "))),
     }
 }

@@ -177,9 +177,10 @@ impl<B: Backend> Act<'_, B> {
     }
 }
 
-/// The whole environment of a program of the host.
+/// The whole environment of a program of the host. In English, and in UTF-8: Perl programs of Proxmox's read their arguments as
+/// the locale says, and make of every letter beyond ASCII a replacement character where it says nothing.
 pub(in crate::host) fn host_environment() -> Variables {
-    BTreeMap::from([("PATH".to_owned(), Secret::new(HOST_PATH)), ("LC_ALL".to_owned(), Secret::new("C"))])
+    BTreeMap::from([("PATH".to_owned(), Secret::new(HOST_PATH)), ("LC_ALL".to_owned(), Secret::new("C.UTF-8"))])
 }
 
 pub(in crate::host) fn init_lost(init: &Init) -> Box<StepResult> {

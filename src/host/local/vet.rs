@@ -2,6 +2,7 @@
 //!
 //! Apart because both backends say it alike. Not here: storages and templates, which each backend keeps its own way.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::host::Objection;
@@ -9,6 +10,10 @@ use crate::ids::{IdKind, IdMap, IdRange};
 use crate::manifest::Spec;
 
 use super::PROGRAM_DIRECTORIES;
+
+/// Where the kernel shows the host's interfaces, and where Open vSwitch has its sockets (from the documentation, not yet run).
+const INTERFACES: &str = "sys/class/net";
+const OPEN_VSWITCH: &str = "run/openvswitch";
 
 /// Which ids root may map, from `/etc/subuid` and `/etc/subgid`.
 #[derive(Clone, Debug)]
@@ -74,10 +79,10 @@ pub(crate) fn idmap(spec: &Spec, ids: &SubordinateIds) -> Option<Objection> {
     })
 }
 
-/// What is said of bridges that are missing; `interfaces` is where the kernel shows the host's.
-pub(crate) fn bridges(spec: &Spec, interfaces: &Path) -> Vec<Objection> {
-    let missing = spec.network.iter().filter(|nic| !interfaces.join(&nic.bridge).exists());
-    let remedy = || match known_bridges(interfaces) {
+/// What is said of bridges that are missing; `root` is the host's, `/` but for tests.
+pub(crate) fn bridges(spec: &Spec, root: &Path) -> Vec<Objection> {
+    let missing = spec.network.iter().filter(|nic| !root.join(INTERFACES).join(&nic.bridge).exists());
+    let remedy = || match known_bridges(root) {
         known if known.is_empty() => "make it; this host has no bridge at all".to_owned(),
         known => format!("make it, or name one that there is: {}", known.join(", ")),
     };
@@ -86,10 +91,13 @@ pub(crate) fn bridges(spec: &Spec, interfaces: &Path) -> Vec<Objection> {
     missing.map(|nic| objection(&nic.bridge)).collect()
 }
 
-/// The bridges of the host.
-pub(crate) fn known_bridges(interfaces: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(interfaces).into_iter().flatten().flatten();
-    let bridges = entries.filter(|entry| entry.path().join("bridge").is_dir());
+/// The bridges of the host: the kernel's, and those of Open vSwitch, which are ordinary interfaces to the kernel; its daemon has
+/// a socket of the name of each.
+pub(crate) fn known_bridges(root: &Path) -> Vec<String> {
+    let sockets = root.join(OPEN_VSWITCH);
+    let of_vswitch = |name: &OsStr| sockets.join(format!("{}.mgmt", name.to_string_lossy())).exists();
+    let entries = std::fs::read_dir(root.join(INTERFACES)).into_iter().flatten().flatten();
+    let bridges = entries.filter(|entry| entry.path().join("bridge").is_dir() || of_vswitch(&entry.file_name()));
     let mut names: Vec<String> = bridges.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();
     names
@@ -121,5 +129,17 @@ mod tests {
         assert_eq!(unmappable(&IdMap::identity(), &ids), None);
         let own = IdMap::from_lxc(["u 0 0 1", "u 1 100000 10", "g 0 100000 10"]).expect("a map");
         assert_eq!(unmappable(&own, &ids), None);
+    }
+
+    #[test]
+    fn bridges_are_the_kernels_and_those_of_open_vswitch() {
+        let root = tempfile::tempdir().expect("a directory");
+        for made in ["sys/class/net/vmbr0/bridge", "sys/class/net/vmbr1", "sys/class/net/eth0", "run/openvswitch"] {
+            std::fs::create_dir_all(root.path().join(made)).expect("made");
+        }
+        for socket in ["vmbr1", "gone"] {
+            std::fs::write(root.path().join(format!("run/openvswitch/{socket}.mgmt")), "").expect("written");
+        }
+        assert_eq!(known_bridges(root.path()), ["vmbr0", "vmbr1"]);
     }
 }

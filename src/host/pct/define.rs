@@ -38,7 +38,7 @@ pub(super) enum AtPlace {
 
 impl Act<'_, Pct> {
     pub(super) fn create(&self, template: Option<Digest>) -> Taken {
-        match self.at_place("vzcreate", self.intent().ctid)? {
+        match self.at_place("vzcreate", self.intent().ctid, None)? {
             AtPlace::Ours => {
                 self.make_durable()?;
                 return Ok(Evidence::Created { left_out: 0 });
@@ -47,7 +47,7 @@ impl Act<'_, Pct> {
             AtPlace::Nothing => {}
         }
         let said = self.pct(self.creation(&self.template(template)?))?;
-        match self.at_place_after("vzcreate", self.intent().ctid, Some(&said.result))? {
+        match self.at_place("vzcreate", self.intent().ctid, Some(&said.result))? {
             AtPlace::Ours => self.make_durable_after(&said).map(|()| Evidence::Created { left_out: 0 }),
             AtPlace::HalfMade(left) => Err(partial(&left)),
             AtPlace::Nothing => Err(self.refused(&said, "the container was not created")),
@@ -55,7 +55,7 @@ impl Act<'_, Pct> {
     }
 
     pub(super) fn clone_from(&self, source: Ctid, incarnation: Incarnation, from: CopyFrom) -> Taken {
-        match self.at_place("vzclone", source)? {
+        match self.at_place("vzclone", source, None)? {
             AtPlace::Ours => {
                 self.make_durable()?;
                 return self.shed(source, incarnation);
@@ -65,42 +65,37 @@ impl Act<'_, Pct> {
         }
         self.check_source(source, incarnation, from)?;
         let said = self.pct(self.cloning(source, from))?;
-        match self.at_place_after("vzclone", source, Some(&said.result))? {
+        match self.at_place("vzclone", source, Some(&said.result))? {
             AtPlace::Ours => self.make_durable_after(&said).and_then(|()| self.shed(source, incarnation)),
             AtPlace::HalfMade(left) => Err(partial(&left)),
             AtPlace::Nothing => Err(self.refused(&said, "the container was not cloned")),
         }
     }
 
-    /// As [`Self::at_place`], with how the call ended. One that lost the number to somebody else made nothing of what lies there.
-    pub(super) fn at_place_after(&self, kind: &str, task_of: Ctid, result: Option<&JobResult>) -> Taken<AtPlace> {
-        let place = self.at_place(kind, task_of)?;
-        let lost = result.is_some_and(|result| self.lost_the_number(result));
+    /// What lies at the container's number; an end if it is somebody else's, or if a worker lives that is about the container.
+    /// `kind` and `task_of` name the task that would have made it, `result` is how the call ended, if one did.
+    pub(super) fn at_place(&self, kind: &str, task_of: Ctid, result: Option<&JobResult>) -> Taken<AtPlace> {
+        let refused = |words: &str| result.is_some_and(|result| was_refused(result, words));
+        // Who finds its source locked did not lock it.
+        let source = if kind == "vzclone" && !refused("CT is locked (") { self.locked_source(task_of)? } else { None };
+        let place = self.lies_there(kind, task_of, source)?;
         match place {
-            AtPlace::HalfMade(left) if lost => Err(foreign(format!("{left}: made by others while the number was free"))),
-            AtPlace::HalfMade(left) => {
+            // One that lost the number to somebody else made nothing of what lies there.
+            AtPlace::HalfMade(left) if refused(&format!("{} already exists", self.intent().ctid)) => {
+                Err(foreign(format!("{left}: made by others while the number was free")))
+            }
+            AtPlace::HalfMade(_) | AtPlace::Ours => {
                 // Ours has ended: what is at work here is another's, or is to be let finish.
                 self.check_no_worker()?;
-                Ok(AtPlace::HalfMade(left))
+                Ok(place)
             }
-            AtPlace::Nothing | AtPlace::Ours => Ok(place),
+            AtPlace::Nothing => Ok(place),
         }
     }
 
-    /// Whether `pct` said that the number is taken, which it says before it begins.
-    fn lost_the_number(&self, result: &JobResult) -> bool {
-        let text = tail(&result.output().unwrap_or_default());
-        !result.ending.is_success() && text.contains(&format!("{} already exists", self.intent().ctid))
-    }
-
-    /// What lies at the container's number; an end if it is somebody else's. `kind` and `task_of` name the task that would have
-    /// made it.
-    pub(super) fn at_place(&self, kind: &str, task_of: Ctid) -> Taken<AtPlace> {
+    fn lies_there(&self, kind: &str, task_of: Ctid, source: Option<(Ctid, String)>) -> Taken<AtPlace> {
         let ctid = self.intent().ctid;
-        let mut left = self.leftover()?;
-        if kind == "vzclone" {
-            left.source = self.locked_source(task_of)?;
-        }
+        let left = Leftover { source, ..self.leftover()? };
         let Some(config) = self.found_config()? else {
             self.check_not_elsewhere()?;
             let strange = self.strange_volumes()?;
@@ -125,7 +120,7 @@ impl Act<'_, Pct> {
                 let copied = left.source.is_some() && self.made_it(kind, task_of);
                 match config.main().value("rootfs") {
                     None => Ok(AtPlace::HalfMade(left)),
-                    Some(_) if self.is_torn() => Ok(AtPlace::HalfMade(left)),
+                    Some(_) if self.is_unfinished()? => Ok(AtPlace::HalfMade(left)),
                     // Cut off between the two locks: the clone is whole, its source is locked still.
                     Some(_) if copied => Ok(AtPlace::HalfMade(Leftover { source: left.source, ..Leftover::default() })),
                     Some(_) => Ok(AtPlace::Ours),
@@ -289,6 +284,11 @@ impl Act<'_, Pct> {
         let config = self.config_of(source)?;
         Ok(config.filter(|config| config.main().lock() == Some("disk")).map(|config| (source, config.digest())))
     }
+}
+
+/// Whether `pct` failed with these words, which it says before it begins.
+fn was_refused(result: &JobResult, words: &str) -> bool {
+    !result.ending.is_success() && tail(&result.output().unwrap_or_default()).contains(words)
 }
 
 /// What a cut-off call left, to be put right.

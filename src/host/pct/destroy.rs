@@ -21,7 +21,7 @@ impl Act<'_, Pct> {
             Err(result) if *result == StepResult::Gone => return self.finish_destroying(),
             other => other?,
         }
-        self.check_protection()?;
+        self.check_protection(&format!("phoenix down {}", self.intent().ctid))?;
         let storages = self.config()?.storages();
         if !self.up()?.is_down() {
             return Err(failed(FailureClass::Transient, "the container is up; it is stopped before it is destroyed"));
@@ -89,12 +89,13 @@ impl Act<'_, Pct> {
         if left.is_empty() { Ok(()) } else { Err(partial(&left)) }
     }
 
-    /// Proxmox refuses to destroy what is protected; so does a person's wish.
-    pub(super) fn check_protection(&self) -> Taken<()> {
+    /// Proxmox refuses to destroy what is protected, and to change its mount points; so does a person's wish. `again` is the
+    /// command that was in vain.
+    pub(super) fn check_protection(&self, again: &str) -> Taken<()> {
         let config = self.config()?;
         if config.main().value("protection").is_some_and(|value| value == "1") {
             let ctid = self.intent().ctid;
-            let message = format!("container {ctid} is protected; `pct set {ctid} --protection 0`, then `phoenix down {ctid}` again");
+            let message = format!("container {ctid} is protected; `pct set {ctid} --protection 0`, then `{again}` again");
             return Err(failed(FailureClass::Permanent, message));
         }
         Ok(())

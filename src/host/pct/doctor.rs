@@ -17,19 +17,25 @@ use super::observe;
 use super::storage::{self, Abilities, Storage};
 use super::version::{self, Version};
 
-/// Programs of Proxmox's that are called.
-const PROGRAMS: [&str; 3] = ["pct", "pveam", "pvesm"];
+/// Programs of Proxmox's that are called, and the package of each.
+const PROGRAMS: [(&str, &str); 3] =
+    [("pct", "pve-container; without it this is no Proxmox node"), ("pvesm", "libpve-storage-perl"), ("pveam", "pve-manager")];
 /// The versions of Proxmox VE that the backend was written for; others may say and write other things.
 const KNOWN: std::ops::RangeInclusive<u32> = 8..=9;
 /// Room on a storage of files: below this a template may not fit; and below that nothing does.
 const SCANT: u64 = 2 << 30;
 const NONE: u64 = 128 << 20;
 
+/// A bridge made by hand is gone when the node starts again.
+pub(in crate::host) const MAKE_A_BRIDGE: &str =
+    "make one in the node's network settings: System, Network in the web interface, or /etc/network/interfaces and `ifreload -a`";
+
 /// Looks at all of it.
 pub(in crate::host) fn examine(found: &mut Findings, root: &Path) {
     let layout = Layout::new(root.to_owned());
-    let programs: Vec<PathBuf> = PROGRAMS.iter().map(|name| layout.program(name)).collect();
-    found.programs(&programs, "pve-container; without it this is no Proxmox node");
+    for (program, package) in PROGRAMS {
+        found.programs(&[layout.program(program)], package);
+    }
     let attach = super::super::local::PROGRAM_DIRECTORIES.iter().map(|directory| Path::new(directory).join("lxc-attach"));
     found.programs(&[attach.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("/usr/bin/lxc-attach"))], "lxc-pve");
     versions(found, &layout);

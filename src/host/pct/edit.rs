@@ -43,6 +43,9 @@ impl Act<'_, Pct> {
         if let Some(lock) = old.main().lock() {
             return Err(self.locked(lock));
         }
+        if old.main().mounts().ok() != new.main().mounts().ok() {
+            self.check_protection("phoenix up")?;
+        }
         let text = new.to_string();
         replace(&path, text.as_bytes()).map_err(at("write", &path))?;
         let found = durable::read(&path, CONFIG_BYTES_MAX).map_err(at("read", &path))?;

@@ -16,6 +16,8 @@ use super::{Pct, edit, storage};
 
 /// The largest firewall file read.
 const BYTES_MAX: u64 = 1024 * 1024;
+/// What `pveam` says of a name that its list does not have: the list is old, or the template has a newer version.
+const UNLISTED: &str = "no such template";
 
 impl Act<'_, Pct> {
     /// Downloads the template into its storage, unless it is there. `pveam` gives a download its name once it is whole.
@@ -24,7 +26,12 @@ impl Act<'_, Pct> {
             return self.make_durable().map(|()| evidence);
         }
         let (storage, file) = self.stored_template()?;
-        let said = self.call("pveam", vec!["download".to_owned(), storage, file], Kept::LockAndToken)?;
+        let said = self.call("pveam", vec!["download".to_owned(), storage, file.clone()], Kept::LockAndToken)?;
+        if said.text.contains(UNLISTED) {
+            let message =
+                format!("`pveam` has no template {file}: `pveam update`, then name one that `pveam available --section system` shows");
+            return Err(failed(FailureClass::Permanent, message));
+        }
         let evidence = self.fetched().map_err(|_| self.refused(&said, "the template was not downloaded"))?;
         self.make_durable_after(&said).map(|()| evidence)
     }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::ids::Ctid;
 
+/// Where programs are, in the order looked: `pct` and `pvesm` in the first, `pveam` and `pveversion` in the second.
+const PROGRAM_PLACES: [&str; 2] = ["usr/sbin", "usr/bin"];
+
 /// A root (`/`) and what lies where below it.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -99,18 +102,15 @@ impl Layout {
         self.root.join("etc/pve/user.cfg")
     }
 
-    /// The host's network interfaces, as the kernel shows them.
-    pub(crate) fn interfaces(&self) -> PathBuf {
-        self.root.join("sys/class/net")
-    }
-
     /// What is installed.
     pub(crate) fn packages(&self) -> PathBuf {
         self.root.join("var/lib/dpkg/status")
     }
 
-    /// A program of Proxmox's.
+    /// A program of Proxmox's; where there is none, the place that it is missed at.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
-        self.root.join("usr/sbin").join(name)
+        let places = PROGRAM_PLACES.map(|place| self.root.join(place).join(name));
+        let found = places.iter().find(|path| path.is_file()).or(places.first());
+        found.cloned().unwrap_or_default()
     }
 }

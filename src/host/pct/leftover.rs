@@ -222,12 +222,17 @@ impl Act<'_, Pct> {
         is_kernels.then(|| u64::try_from(now.wall.0 / 1000).unwrap_or(0).saturating_sub(now.moment.boottime_ms / 1000))
     }
 
+    /// Whether a creation was cut off although the configuration is whole and not locked. Proxmox writes it so when the template is
+    /// inside, and goes on with what belongs to this container alone (passwords, keys of its own, fixes of the template); it takes
+    /// the mounts off last.
+    pub(super) fn is_unfinished(&self) -> Taken<bool> {
+        let of_create = self.intent().step.step == Step::DefineCreate;
+        Ok(of_create && (self.is_torn() || !self.mounts(self.intent().ctid)?.is_empty()))
+    }
+
     /// Whether the container is what was unpacked of its template when tar was killed. Proxmox takes it for whole then: tar runs
     /// below `lxc-usernsexec`, which ends with 0 although a signal ended its child (seen). The task's log tells.
-    pub(super) fn is_torn(&self) -> bool {
-        if self.intent().step.step != Step::DefineCreate {
-            return false;
-        }
+    fn is_torn(&self) -> bool {
         let Some(last) = self.tasks_of("vzcreate", self.intent().ctid).pop() else { return false };
         let log = durable::read(&self.host.layout.tasks().join(last.log()), LIST_BYTES_MAX).ok().flatten().unwrap_or_default();
         log.contains(UNPACKING) && !log.contains(UNPACKED)

@@ -13,7 +13,7 @@ use crate::host::local::{cgroup, proc};
 use crate::ids::{Ctid, IdMap, Step};
 use crate::machine::{FailureClass, StepResult};
 use crate::plan::{Init, Source};
-use crate::shim::Kept;
+use crate::shim::{Ending, Kept};
 
 use super::Pct;
 use super::child::Said;
@@ -22,6 +22,8 @@ use super::child::Said;
 const ORDERLY_STOP: Duration = Duration::from_secs(30);
 /// Kept back from the deadline for `pct`'s own start-up, its hard stop, and ours.
 const HARD_STOP_RESERVE: Duration = Duration::from_secs(15);
+/// What `pct` says when the container was up still after the wait.
+const NOT_STOPPED: &str = "container did not stop";
 
 impl Act<'_, Pct> {
     pub(super) fn start(&self, idmap: &IdMap, sources: &[Source]) -> Taken {
@@ -57,11 +59,14 @@ impl Act<'_, Pct> {
         self.down_after(&said, init)
     }
 
-    /// Whether it is down now. Who holds a lock is waited for; else what `pct` could not end is ended without it.
+    /// Whether it is down now. Who holds a lock is waited for, and what `pct` could not end is ended without it; but a `pct` that
+    /// failed before it had waited says nothing of the container, which may be a database at work: it is asked again. Only what
+    /// was just started for the first time has nothing to lose.
     fn down_after(&self, said: &Said, init: Option<&Init>) -> Taken<()> {
         if self.up()?.init.is_some() {
             let refused = self.refused(said, "the container did not stop");
-            if matches!(&*refused, StepResult::Failed(failure) if matches!(failure.class, FailureClass::Wait(_))) {
+            let waits = matches!(&*refused, StepResult::Failed(failure) if matches!(failure.class, FailureClass::Wait(_)));
+            if waits || !(self.intent().step.step == Step::FinalizeStop || has_waited(said)) {
                 return Err(refused);
             }
         }
@@ -103,4 +108,9 @@ impl Act<'_, Pct> {
         }
         Ok(())
     }
+}
+
+/// Whether `pct shutdown` ran its wait out, or was at it until the deadline.
+fn has_waited(said: &Said) -> bool {
+    said.result.ending == Ending::TimedOut || said.text.contains(NOT_STOPPED)
 }

@@ -77,7 +77,7 @@ impl Act<'_, Pct> {
         self.check_no_worker()?;
         let Some(config) = self.found_config()? else { return self.clear_remains(leftover) };
         let marked = self.check_mark().is_ok();
-        if marked && is_whole(&config) && !self.is_torn() && !Leftover::is_unsynced_in(leftover) {
+        if marked && is_whole(&config) && !self.is_unfinished()? && !Leftover::is_unsynced_in(leftover) {
             return Ok(());
         }
         if !marked && !is_found(&config, leftover) {
@@ -152,7 +152,7 @@ impl Act<'_, Pct> {
 
     /// Whether nothing half-made lies there: nothing at all, or a container that is whole and ours.
     fn is_cleared(&self, leftover: &str) -> Taken<bool> {
-        let whole = self.found_config()?.is_some_and(|config| is_whole(&config)) && self.check_mark().is_ok() && !self.is_torn();
+        let whole = self.found_config()?.is_some_and(|config| is_whole(&config)) && self.check_mark().is_ok() && !self.is_unfinished()?;
         Ok((whole && !Leftover::is_unsynced_in(leftover)) || self.leftover()?.is_empty())
     }
 

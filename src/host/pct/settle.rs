@@ -8,8 +8,8 @@
 //! | any | lock held by others past the deadline: waits for the lock; processes of the step that cannot be ended: undead |
 //! | any but `define.*`, `template.fetch`, `volume.prepare`, `down.destroy`, repairs | no configuration: `Gone`; no mark: mark missing; another's mark: `Foreign`; mark of a later epoch: journal older |
 //! | `template.fetch` | the storage has the file: `Done`; else `Absent` |
-//! | `define.create` | whole with our mark: `Done`; `lock: create`, with or without volume and mount, or those alone: `Partial` if this intent made it, else `Foreign`; whole with our mark, and its task's log without the end of the unpacking: `Partial`; nothing: `Absent` |
-//! | `define.clone` | as `define.create`; `lock: disk` on the source: `Partial` if this intent made it; whole with settings of its source: `Absent` |
+//! | `define.create` | whole with our mark: `Done`; `lock: create`, with or without volume and mount, or those alone: `Partial` if this intent made it, else `Foreign`; whole with our mark, and its task's log without the end of the unpacking, or a mount left: `Partial`; nothing: `Absent` |
+//! | `define.clone` | as `define.create`; `lock: disk` on the source: `Partial` if this intent made it and was not refused for it; whole with settings of its source: `Absent` |
 //! | `define.mark` | mark ours: `Done`; missing, and a person asked for it to be written: `Absent`; else as above |
 //! | `clone.hold` by snapshot, `snapshot.take` | whole and not locked: `Done`; none: `Absent`; `snapstate` or a snapshot's lock: `Partial` |
 //! | `clone.release` | no snapshot: `Done`; whole: `Absent`; `snapstate` or a snapshot's lock: `Partial` |
@@ -71,12 +71,12 @@ impl Act<'_, Pct> {
     /// The verdict on the step, with what its child left.
     pub(super) fn probe(&self, result: Option<&JobResult>) -> Taken {
         match &self.intent().action {
-            Action::Create { .. } => match self.at_place_after("vzcreate", self.intent().ctid, result)? {
+            Action::Create { .. } => match self.at_place("vzcreate", self.intent().ctid, result)? {
                 AtPlace::Ours => self.check_synced(result).and_then(|()| self.durable(Evidence::Created { left_out: 0 })),
                 AtPlace::HalfMade(left) => Err(partial(&left)),
                 AtPlace::Nothing => Err(Box::new(StepResult::Absent)),
             },
-            Action::Clone { source, incarnation, from: _ } => match self.at_place_after("vzclone", *source, result)? {
+            Action::Clone { source, incarnation, from: _ } => match self.at_place("vzclone", *source, result)? {
                 AtPlace::Ours => {
                     self.check_synced(result)?;
                     or_absent(self.cloned(*source, *incarnation)).and_then(|evidence| self.durable(evidence))

@@ -63,6 +63,20 @@ const KINDS: [(&str, Abilities); 8] = {
     ]
 };
 
+/// What a storage holds whose stanza does not say: all types may hold more, if they are told. From the documentation, not yet
+/// run.
+const CONTENT_DEFAULTS: [(&str, &[&str]); 9] = [
+    ("dir", &["images", "rootdir"]),
+    ("btrfs", &["images", "rootdir"]),
+    ("zfspool", &["images", "rootdir"]),
+    ("lvmthin", &["images", "rootdir"]),
+    ("lvm", &["images"]),
+    ("rbd", &["images"]),
+    ("nfs", &["images"]),
+    ("cifs", &["images"]),
+    ("cephfs", &["backup"]),
+];
+
 impl Storage {
     /// Whether a node has it and it is on.
     pub fn is_on(&self, node: &str) -> bool {
@@ -135,11 +149,13 @@ fn read(stanza: &Stanza) -> Storage {
         let of = |word: &str| word.strip_prefix(content)?.strip_prefix('=').map(str::to_owned);
         stanza.list("content-dirs").find_map(of)
     };
+    let of_kind = || CONTENT_DEFAULTS.iter().find(|(kind, _)| *kind == stanza.kind).map_or(&[][..], |(_, content)| content);
+    let by_default = || of_kind().iter().map(|&content| content.to_owned()).collect();
     Storage {
         name: stanza.name.clone(),
         kind: stanza.kind.clone(),
         path: path.or_else(|| mounted.then(|| Path::new("/mnt/pve").join(&stanza.name))),
-        content: stanza.list("content").map(str::to_owned).collect(),
+        content: stanza.get("content").map_or_else(by_default, |_| stanza.list("content").map(str::to_owned).collect()),
         nodes: stanza.list("nodes").map(str::to_owned).collect(),
         disabled: stanza.is_on("disable"),
         abilities: KINDS.iter().find(|(kind, _)| *kind == stanza.kind).map(|(_, abilities)| *abilities),
@@ -181,6 +197,19 @@ mod tests {
         assert!(storage("tank").is_on("pve2") && !storage("tank").is_on("pve3"));
         assert!(!storage("thin").is_on("pve1"));
         assert_eq!(parse("").iter().map(|storage| storage.name.as_str()).collect::<Vec<_>>(), ["local"]);
+    }
+
+    #[test]
+    fn a_storage_that_does_not_say_what_it_holds_has_what_its_type_has() {
+        let of = |text: &str| parse(text)[0].clone();
+        for kind in ["dir", "btrfs", "zfspool", "lvmthin"] {
+            let found = of(&format!("{kind}: a\n\tdisable 0\n"));
+            assert!(found.holds("rootdir") && found.holds("images") && !found.holds("vztmpl"), "{kind}");
+        }
+        for kind in ["lvm", "rbd", "nfs", "cifs", "cephfs", "pbs"] {
+            assert!(!of(&format!("{kind}: a\n\tdisable 0\n")).holds("rootdir"), "{kind}");
+        }
+        assert!(!of("lvmthin: a\n\tcontent images\n").holds("rootdir"), "it says");
     }
 
     #[test]

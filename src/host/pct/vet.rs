@@ -56,7 +56,7 @@ pub(crate) fn vet(layout: &Layout, wanted: &[Arc<Spec>]) -> Result<Vec<Objection
     for (ctid, spec) in &node.wanted {
         let mut objections = Objections { ctid: *ctid, all: &mut all };
         node.vet(spec, &mut objections);
-        all.extend(vet::bridges(spec, &layout.interfaces()));
+        all.extend(vet::bridges(spec, layout.root()));
         all.extend(vet::idmap(spec, &node.subordinate));
     }
     Ok(all)

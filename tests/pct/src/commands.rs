@@ -95,6 +95,16 @@ fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().copied().find(|command| command.name == name)
 }
 
+/// An argument as a Perl program reads it that decodes by the locale: the plain one knows no letter beyond ASCII.
+fn decoded(word: String) -> String {
+    let is_plain = std::env::var("LC_ALL").is_ok_and(|locale| locale == "C" || locale == "POSIX");
+    if is_plain {
+        word.bytes().map(|byte| if byte.is_ascii() { char::from(byte) } else { char::REPLACEMENT_CHARACTER }).collect()
+    } else {
+        word
+    }
+}
+
 /// Does what this process was called for.
 pub fn run() -> ExitCode {
     let root = match Root::of_this_program() {
@@ -107,7 +117,7 @@ pub fn run() -> ExitCode {
     let mut words = std::env::args();
     let called = words.next().unwrap_or_default();
     let name = called.rsplit('/').next().unwrap_or(&called).to_owned();
-    let args: Vec<String> = words.collect();
+    let args: Vec<String> = words.map(decoded).collect();
     if [lxc::PRE_START, lxc::POST_STOP].contains(&name.as_str()) {
         return mounting::hook(&root, &name);
     }

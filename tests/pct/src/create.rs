@@ -1,8 +1,8 @@
 //! `pct create`.
 //!
 //! The pieces of the work: `locked` (the lock is held, the configuration says nothing but `lock: create`), `volume` (the
-//! volumes are there), `mount` (they are mounted), `unpack` (the template is inside), `write` (the configuration is whole, with
-//! the lock), `unmount`, `end`.
+//! volumes are there), `mount` (they are mounted), `unpack` (the template is inside), `write` (the configuration is whole and not
+//! locked any more, with the volumes mounted still), `unmount`, `end` (it is written again, with the defaults).
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
@@ -75,7 +75,8 @@ pub(crate) fn forget(root: &Root, id: Vmid) -> Outcome {
 fn begin(call: &Call) -> Outcome {
     let id = call.id();
     must_be_free(&call.root, id, if call.given.is_on("force") { 255 } else { 2 })?;
-    for value in call.given.positional.get(1).into_iter().chain(call.given.options.get("storage")) {
+    let of_storage = |template: &&String| !template.starts_with('/');
+    for value in call.given.positional.get(1).filter(of_storage).into_iter().chain(call.given.options.get("storage")) {
         Storage::named(&call.root, value.split(':').next().unwrap_or(value))?;
     }
     for (key, value) in call.given.options.iter().filter(|(key, _)| *key == "rootfs" || key.starts_with("mp")) {
@@ -157,7 +158,6 @@ fn finish(call: &Call, conf: &mut Conf) -> Outcome {
         say_architecture(conf.main.get("ostype"));
         conf.main.set("arch", "amd64");
     }
-    conf.main.set("lock", "create");
     conf.write(root, id)?;
     call.piece("write")?;
     for (key, value) in [("hostname", format!("CT{id}")), ("memory", "512".to_owned()), ("swap", "512".to_owned())] {
@@ -168,8 +168,6 @@ fn finish(call: &Call, conf: &mut Conf) -> Outcome {
     name_host(&inside, &conf.main)?;
     unmount_all(root, id)?;
     call.piece("unmount")?;
-    conf.write(root, id)?;
-    conf.main.remove("lock");
     conf.write(root, id)?;
     call.piece("end")
 }

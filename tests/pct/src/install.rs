@@ -16,7 +16,7 @@ use crate::clock;
 use crate::fault::Fault;
 use crate::lxc;
 use crate::mounting::mounts_below;
-use crate::root::{HOOKS, PROGRAMS, Root, Vmid};
+use crate::root::{HOOKS, MANAGER_PROGRAMS, PROGRAMS, Root, Vmid};
 use crate::storage::StorageKind;
 use crate::vmlist;
 
@@ -53,6 +53,7 @@ impl Installed {
         let nodes = format!("etc/pve/nodes/{NODE}");
         let directories = [
             PROGRAMS,
+            MANAGER_PROGRAMS,
             HOOKS,
             "etc/pve",
             "etc/pve/ha",
@@ -77,13 +78,13 @@ impl Installed {
         fs::write(root.join("etc/pve/storage.cfg"), "")?;
         vmlist::update(&root).map_err(io::Error::other)?;
         let program = program()?;
-        for name in ["pct", "pveam", "pvesm", "pveversion"].map(|name| Path::new(PROGRAMS).join(name)) {
-            place(program, &root.join(name))?;
+        let installed = Self { root };
+        for name in ["pct", "pveam", "pvesm", "pveversion"] {
+            place(program, &installed.program(name))?;
         }
         for name in [lxc::PRE_START, lxc::POST_STOP].map(|name| Path::new(HOOKS).join(name)) {
-            place(program, &root.join(name))?;
+            place(program, &installed.root.join(name))?;
         }
-        let installed = Self { root };
         installed.storage("local", StorageKind::Dir)?;
         Ok(installed)
     }
@@ -95,7 +96,8 @@ impl Installed {
 
     /// A program of the root: `pct`, `pveam`, `pvesm` or `pveversion`.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.root.join(PROGRAMS).join(name)
+        let place = if ["pveam", "pveversion"].contains(&name) { MANAGER_PROGRAMS } else { PROGRAMS };
+        self.root.join(place).join(name)
     }
 
     /// Adds a storage. The first, `local`, is `/var/lib/vz` of the root; others are beside it.

@@ -40,8 +40,9 @@ impl FromStr for Vmid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root(PathBuf);
 
-/// Where the program is under the root, and the hooks of LXC's configuration.
+/// Where the programs are under the root, and the hooks of LXC's configuration.
 pub(crate) const PROGRAMS: &str = "usr/sbin";
+pub(crate) const MANAGER_PROGRAMS: &str = "usr/bin";
 pub(crate) const HOOKS: &str = "usr/share/lxc/hooks";
 
 impl Root {
@@ -54,7 +55,7 @@ impl Root {
     pub(crate) fn of_this_program() -> Outcome<Self> {
         let program = std::env::current_exe().map_err(|error| Died::new(format!("cannot find this program: {error}")))?;
         let directory = program.parent().unwrap_or(Path::new("/"));
-        let found = [PROGRAMS, HOOKS].iter().find(|place| directory.ends_with(place));
+        let found = [PROGRAMS, MANAGER_PROGRAMS, HOOKS].iter().find(|place| directory.ends_with(place));
         let up = found.map(|place| Path::new(place).components().count());
         let root = up.and_then(|up| directory.ancestors().nth(up));
         let text = "the pct for tests has to be installed into a root, as ROOT/usr/sbin/pct";

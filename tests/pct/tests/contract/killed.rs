@@ -56,13 +56,14 @@ fn a_killed_create_leaves_a_lock_alone_a_volume_and_a_mount() {
 }
 
 #[test]
-fn a_create_that_is_killed_late_leaves_a_whole_configuration_with_its_lock() {
+fn a_create_that_is_killed_late_leaves_a_whole_configuration_without_its_lock_and_the_mount() {
     let Some(world) = World::new() else { return };
     let id = 910_011;
     world.pct.fault(&format!("create {id} kill-after write")).expect("ordered");
     assert_eq!(world.run(&format!("pct create {id} {CREATE}")).code, 255);
     let conf = world.conf(id);
-    assert!(conf.contains("lock: create\n") && conf.contains(&format!("rootfs: btr:{id}/vm-{id}-disk-0.raw,size=1G\n")), "{conf}");
+    assert!(!conf.contains("lock:") && conf.contains(&format!("rootfs: btr:{id}/vm-{id}-disk-0.raw,size=1G\n")), "{conf}");
+    assert_eq!(world.pct.mounts(Vmid::new(id)).len(), 1);
 }
 
 #[test]

@@ -100,9 +100,9 @@ impl Replay {
     }
 
     fn shell(&self, line: &str) -> Said {
-        let programs = self.world.path().join("usr/sbin");
+        let programs = self.world.path();
         let mut shell = host_command("sh".as_ref());
-        shell.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display())).arg("-c").arg(line);
+        shell.env("PATH", format!("{0}/usr/sbin:{0}/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin", programs.display())).arg("-c").arg(line);
         // Files, not pipes: what hangs in a frozen container keeps them open.
         let (out, err) = (self.path("test/out"), self.path("test/err"));
         shell.stdout(File::create(&out).expect("a file")).stderr(File::create(&err).expect("a file"));

@@ -47,7 +47,7 @@ impl World {
         self.directory.path()
     }
 
-    /// A program of the root, as it was called in this root's `usr/sbin`.
+    /// A program of the root, where this root has it.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = host_command(&self.pct.program(words[0]));
         command.args(&words[1..]).stdin(Stdio::null());
