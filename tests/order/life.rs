@@ -8,10 +8,10 @@ use std::sync::Arc;
 use phoenix::ids::{Generation, RunId, State, Step, StepId, Wall};
 use phoenix::machine::{
     Decision, Declaration, Due, Evidence, Fact, Failure, FailureClass, Life, Line, Note, Outcome, Past, Prepared, Quarantine,
-    QuarantineReason, Record, Standing, StepResult, Topic, Wait, WaitKind,
+    QuarantineReason, Record, RunClosed, RunEnd, Standing, StepResult, Topic, Wait, WaitKind,
 };
-use phoenix::plan::{HoldBy, Init, Repertoire, Source, steps_into};
-use phoenix_journal::{Append, Digest, JournalId, Memory, Recorded};
+use phoenix::plan::{Effect, HoldBy, Init, Mark, Repertoire, Source, steps_into};
+use phoenix_journal::{Append, Digest, Epoch, JournalId, Memory, Recorded};
 
 use super::fuzzed::fleets::ctid;
 use super::fuzzed::histories::{declaration, evidence, incarnation, intent};
@@ -422,8 +422,10 @@ fn a_new_incarnation_begins_from_nothing_once_the_old_one_is_over() {
     let tale = Tale::up_to(State::Configured).take(Step::FinalizeStart, failed(FailureClass::Transient));
     let of_another = record(&mut Tale::new().journal, next());
     assert!(tale.life.clone().learn(of_another).is_err(), "the old one still stands");
+    let first_life = tale.life.clone();
     let tale = tale.done(Step::DownStop).done(Step::DownDestroy).tell(next());
     assert_eq!((tale.life.incarnation(), tale.life.state(), tale.life.is_ended()), (incarnation(1), State::Declared, false));
+    assert_eq!((first_life.former(), tale.life.former()), (&[][..], &[incarnation(0)][..]));
     assert!(tale.life.records().is_empty());
     assert!(tale.life.last_failure.is_some(), "a person may still ask what went wrong");
 }
@@ -475,4 +477,37 @@ fn since_says_when_state_or_standing_changed() {
     assert_eq!((&tale.life.standing, tale.life.since), (&Standing::Active, Wall(2)), "what is tried again goes on");
     let entered = Tale::up_to(State::Defined);
     assert_eq!(entered.life.since, Wall(3));
+}
+
+#[test]
+fn only_a_repair_shows_that_something_was_repaired() {
+    let shown = |step: StepId, shown: Evidence| shown.is_of(&step);
+    assert!(shown(Step::DefineCreate.repair(), Evidence::Repaired));
+    assert!(!shown(Step::DefineCreate.id(), Evidence::Repaired));
+    assert!(!shown(Step::DefineCreate.repair(), Evidence::Created { left_out: 0 }));
+    assert!(shown(Step::DefineCreate.id(), Evidence::Created { left_out: 0 }));
+}
+
+#[test]
+fn whatever_speaks_of_a_container_says_of_which() {
+    let tale = Tale::up_to(State::Defined).intend(Step::DefineMark.id());
+    let outcome = Box::new(tale.outcome(StepResult::Absent, |_| ()));
+    let (_, _, intent) = tale.life.open().cloned().expect("a step is open");
+    let Declaration { run, ctid, incarnation, generation, spec, .. } = first();
+    let note =
+        Note { run, ctid, incarnation, generation, topic: Topic::Standing, state: State::Defined, standing: Standing::Active, at: Wall(4) };
+    let facts = [
+        Fact::Declared(Box::new(first())),
+        Fact::Intended(Box::new(intent.clone()), Wall(2)),
+        Fact::Outcome(outcome),
+        Fact::Noted(Box::new(note)),
+    ];
+    for fact in facts {
+        assert_eq!(fact.ctid(), Some(ctid));
+        assert_eq!(Line::Fact(fact).ctid(), Some(ctid));
+    }
+    let mark = Mark { journal: JournalId::from_bytes([9; 16]), fleet: first().fleet, ctid, incarnation, epoch: Epoch::new(1) };
+    assert_eq!(Line::Effect(Box::new(Effect { intent, spec, mark, former: Vec::new() }), Wall(2)).ctid(), Some(ctid));
+    let closed = Fact::RunClosed(RunClosed { run, end: RunEnd::Done, at: Wall(5) });
+    assert_eq!((closed.ctid(), Line::Fact(closed).ctid()), (None, None));
 }
