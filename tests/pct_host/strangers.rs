@@ -164,6 +164,18 @@ fn nothing_is_unmounted_below_a_living_worker() {
 }
 
 #[test]
+fn a_container_is_not_done_while_a_worker_is_at_it() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_873));
+    world.created(&spec);
+    let worker = Worker::about(spec.ctid, "vzcreate");
+    waits(&world.settle(&spec, Step::DefineCreate.id(), create()));
+    drop(worker);
+    assert!(matches!(world.settle(&spec, Step::DefineCreate.id(), create()), StepResult::Done(_)));
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+#[test]
 fn a_snapshot_of_others_is_waited_for_and_keeps_its_lock() {
     let Some(world) = World::new() else { return };
     let mut spec = world.spec(ctid(900_855));
