@@ -110,3 +110,93 @@ impl Encoding<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Epoch, StreamKey};
+
+    fn row(body: Body) -> Row {
+        let stream = StreamKey { machine: "parcel".into(), stream: "7".to_owned() };
+        let (life, run, payload) = ("life".to_owned(), "run".to_owned(), "{}".to_owned());
+        let (state, standing) = ("packed".into(), "active".into());
+        let (prev_hash, hash) = (Digest::of(b"before"), Digest::ZERO);
+        let (seq, epoch) = (Seq::new(5), Epoch::new(2));
+        Row { seq, epoch, stream, life, generation: 3, run, body, state, standing, payload, at_ms: -1, prev_hash, hash }
+    }
+
+    fn intent() -> Body {
+        Body::Intent { step: "attach".to_owned(), attempt: 1, deadline: None, digest: Digest::of(b"what") }
+    }
+
+    fn hashed(row: &Row) -> Digest {
+        hash(row, &mut vec![1, 2, 3])
+    }
+
+    /// What every journal was written with; another result is another format.
+    #[test]
+    fn the_encoding_is_that_of_the_documentation() {
+        let bytes = |digest: Digest| (3, digest.as_bytes().to_vec());
+        let integer = |value: i64| (1, value.to_le_bytes().to_vec());
+        let text = |text: &str| (2, text.as_bytes().to_vec());
+        let null = || (0, Vec::new());
+        let before = [bytes(Digest::of(b"before")), integer(5), integer(2), text("parcel"), text("7"), text("life"), integer(3)];
+        let step = [text("run"), text("intent"), text("attach"), integer(1), null(), bytes(Digest::of(b"what"))];
+        let after = [null(), null(), null(), text("packed"), text("active"), text("{}"), integer(-1)];
+        let mut expected = Vec::new();
+        for (tag, field) in before.into_iter().chain(step).chain(after) {
+            expected.push(tag);
+            expected.extend_from_slice(&(field.len() as u64).to_le_bytes());
+            expected.extend_from_slice(&field);
+        }
+        assert_eq!(hashed(&row(intent())), Digest::of(&expected));
+    }
+
+    #[test]
+    fn whatever_differs_changes_the_hash() {
+        let other = |change: fn(&mut Row)| {
+            let mut row = row(intent());
+            change(&mut row);
+            hashed(&row)
+        };
+        let (digest, two) = (Digest::of(b"else"), 2);
+        let outcome = |intent: u64, result: &'static str| Body::Outcome {
+            intent: Seq::new(intent),
+            step: "attach".to_owned(),
+            attempt: 1,
+            result: result.into(),
+        };
+        let hashes = [
+            other(|_| ()),
+            other(|row| row.seq = Seq::new(6)),
+            other(|row| row.epoch = Epoch::new(3)),
+            other(|row| row.stream.machine = "letter".into()),
+            other(|row| row.stream.stream = "8".to_owned()),
+            other(|row| row.life = "death".to_owned()),
+            other(|row| row.generation = 4),
+            other(|row| row.run = "walk".to_owned()),
+            other(|row| row.state = "sent".into()),
+            other(|row| row.standing = "waiting".into()),
+            other(|row| row.payload = "[]".to_owned()),
+            other(|row| row.at_ms = 0),
+            other(|row| row.prev_hash = Digest::ZERO),
+            hashed(&row(Body::Intent { step: "detach".to_owned(), attempt: 1, deadline: None, digest: Digest::of(b"what") })),
+            hashed(&row(Body::Intent { step: "attach".to_owned(), attempt: two, deadline: None, digest: Digest::of(b"what") })),
+            hashed(&row(Body::Intent {
+                step: "attach".to_owned(),
+                attempt: 1,
+                deadline: Some(String::new()),
+                digest: Digest::of(b"what"),
+            })),
+            hashed(&row(Body::Intent { step: "attach".to_owned(), attempt: 1, deadline: None, digest })),
+            hashed(&row(Body::Declare)),
+            hashed(&row(Body::Note { topic: "one".to_owned() })),
+            hashed(&row(Body::Note { topic: "two".to_owned() })),
+            hashed(&row(outcome(1, "done"))),
+            hashed(&row(outcome(2, "done"))),
+            hashed(&row(outcome(1, "failed"))),
+        ];
+        let distinct: std::collections::BTreeSet<String> = hashes.iter().map(Digest::to_string).collect();
+        assert_eq!(distinct.len(), hashes.len());
+    }
+}
