@@ -3,7 +3,15 @@
 mod parcel;
 
 use parcel::{SCHEMA, declare, info, intent, made, note, open, outcome, shipped};
-use phoenix_journal::{Append, JournalError, Machine, Memory, Reader, Refused, Schema, StreamKey, Writer, backup, export, upgrade, verify};
+use phoenix_journal::{
+    Append, JournalError, Machine, Memory, Reader, Refused, Schema, StreamKey, Writer, backup, export, upgrade, verify, visible_json,
+};
+
+#[test]
+fn what_a_terminal_would_obey_is_escaped_in_json() {
+    assert_eq!(visible_json("{\"a\u{9b}ä\":\"b\u{7f}\"}".to_owned()), r#"{"a\u009bä":"b\u007f"}"#);
+    assert_eq!(visible_json("{\"ä\":\"\u{a0}~\"}".to_owned()), "{\"ä\":\"\u{a0}~\"}");
+}
 
 #[test]
 fn a_backup_made_beside_a_writer_is_the_journal() {
