@@ -223,6 +223,7 @@ fn what_bears_no_mark_of_ours_is_foreign() {
         let mark = mark_of(stage, 100);
         Tamper::Mark(ctid(100), Box::new(Mark { fleet: "another".parse().expect("a name"), journal: other_journal(), ..mark }))
     });
+    check(&|stage| Tamper::Mark(ctid(100), Box::new(Mark { fleet: "another".parse().expect("a name"), ..mark_of(stage, 100) })));
     check(&|stage| Tamper::Mark(ctid(100), Box::new(Mark { ctid: ctid(555), ..mark_of(stage, 100) })));
 }
 

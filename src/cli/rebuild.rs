@@ -55,11 +55,13 @@ struct ScriptAnswer {
 }
 
 pub(super) fn run(setting: &Setting, args: &RebuildArgs) -> Result<Exit, CliError> {
+    let [main, _] = stamps(&setting.journal);
     let unusable = match place(&setting.journal)? {
         InPlace::Nothing => None,
         InPlace::Unusable(why) => Some(why),
     };
-    let judged = stamps(&setting.journal);
+    // Reading it may have made a log beside it, or taken an empty one away.
+    let judged = [main, stamps(&setting.journal)[1]];
     // What cannot be used says nothing about the host either.
     setting.look_past_the_journal();
     let kind = setting.kind()?;

@@ -330,6 +330,6 @@ pub enum FailureClass {
     MarkMissing,
     /// Processes of the step could not be ended.
     Undead,
-    /// The host bears an epoch that the journal does not know.
+    /// The host shows work that the journal does not know: it is an older copy.
     JournalOlder,
 }

@@ -3,6 +3,8 @@
 //! A byte is let through once no occurrence of a secret can still include it; overlapping occurrences become one blot. What a
 //! program does to a secret before it prints it (encoding, splitting) is not undone. Not here: files and pipes.
 
+use std::collections::BTreeMap;
+
 /// What stands in the output for one or several adjoining secrets.
 pub(super) const BLOT: &[u8] = b"********";
 /// Shorter values are no secrets to hide: blotting out every `1` would destroy the output and tell the value.
@@ -13,7 +15,8 @@ const LINE_BLOTTED_BYTES_MIN: usize = 8;
 /// The filter. Feed with [`Blotter::push`], end with [`Blotter::finish`].
 #[derive(Debug)]
 pub(super) struct Blotter {
-    secrets: Vec<Vec<u8>>,
+    /// By their first two bytes: a key of many lines costs no more than a word.
+    secrets: BTreeMap<[u8; 2], Vec<Vec<u8>>>,
     held: Vec<u8>,
     /// How many bytes at the beginning of `held` belong to an occurrence found already.
     covered: usize,
@@ -26,7 +29,7 @@ impl Blotter {
         let mut hidden = Vec::new();
         for secret in secrets {
             let bare = secret.trim_ascii_end();
-            let lines = bare.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+            let lines = bare.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
             hidden.extend(lines.filter(|line| line.len() >= LINE_BLOTTED_BYTES_MIN).map(<[u8]>::to_vec));
             // Whoever prints a variable without quotes leaves out its last line ending.
             hidden.extend([bare.to_vec(), secret.clone()]);
@@ -34,7 +37,10 @@ impl Blotter {
         hidden.retain(|secret| secret.len() >= SECRET_BLOTTED_BYTES_MIN);
         hidden.sort_unstable();
         hidden.dedup();
-        let secrets = hidden;
+        let mut secrets: BTreeMap<[u8; 2], Vec<Vec<u8>>> = BTreeMap::new();
+        for secret in hidden {
+            secrets.entry([secret[0], secret[1]]).or_default().push(secret);
+        }
         Self { secrets, held: Vec::new(), covered: 0, in_blot: false }
     }
 
@@ -56,14 +62,23 @@ impl Blotter {
 
     /// Whether a secret may begin at `at` and end in what is still to come.
     fn may_begin(&self, at: usize) -> bool {
-        let rest = &self.held[at..];
-        self.secrets.iter().any(|secret| secret.len() > rest.len() && secret.starts_with(rest))
+        match &self.held[at..] {
+            [] => false,
+            [first] => self.secrets.range([*first, 0]..=[*first, u8::MAX]).next().is_some(),
+            rest => self.like(rest).any(|secret| secret.len() > rest.len() && secret.starts_with(rest)),
+        }
     }
 
     /// The longest secret that stands whole at `at`.
     fn whole_at(&self, at: usize) -> Option<usize> {
         let rest = &self.held[at..];
-        self.secrets.iter().filter(|secret| rest.starts_with(secret)).map(Vec::len).max()
+        self.like(rest).filter(|secret| rest.starts_with(secret)).map(Vec::len).max()
+    }
+
+    /// The secrets that begin as `text` does.
+    fn like<'a>(&'a self, text: &[u8]) -> impl Iterator<Item = &'a Vec<u8>> {
+        let begin = text.first_chunk::<2>();
+        begin.and_then(|begin| self.secrets.get(begin)).into_iter().flatten()
     }
 
     /// Lets `count` bytes through. Every secret that begins among them stands whole in `held`.
@@ -128,6 +143,7 @@ mod tests {
         let key = b"BEGIN KEY\nAAAABBBB\r\nCC\nEND KEY.\n".as_slice();
         check(&[key], &[b"x AAAABBBB y CC\n"], "x ******** y CC\n");
         check(&[key], &[key, b"!"], "********!");
+        check(&[b"{\n    \"key\": 12\n}"], &[b"\"key\": 12 }"], "******** }");
         check(&[b"hunter2\n"], &[b"pw=hunter2, "], "pw=********, ");
     }
 

@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use super::fingerprint::check_same;
-use super::fleet::{FIVE_SCRIPTS, five};
+use super::fleet::{FIVE_SCRIPTS, Fleet, five};
 use super::ground::{Ground, Kind};
 
 const ALL: [u32; 5] = [0, 1, 2, 3, 4];
@@ -66,6 +68,27 @@ fn what_was_being_made_when_the_journal_was_lost_is_named() {
     assert!(because(0).contains(half.to_str().expect("plain")), "{answer:#}");
     assert_eq!(because(1), "it does not exist");
     fs::remove_dir(&half).expect("nobody touched it");
+}
+
+/// A container of any age can look as if its creation had been cut off: a person has mounted it, say. It is not for `up` to clear away.
+#[test]
+fn what_looks_half_made_is_set_aside_and_not_cleared_away() {
+    let Some(mut ground) = Ground::on(Kind::Pct, 54) else { return };
+    Fleet::new(&ground).container(0, json!({})).write();
+    ground.up(0);
+    ground.crash_host(1);
+    let conf = ground.conf(0).expect("it is there");
+    let mounted = ground.pve().expect("a node").root().join("var/lib/lxc").join(ground.ctid(0).to_string()).join("rootfs");
+    let mounted = mounted.strip_prefix(ground.path("")).expect("below it").to_str().expect("plain").to_owned();
+    fs::create_dir_all(ground.path(&mounted)).expect("a directory");
+    ground.mount_tmpfs(&mounted, "size=1m");
+    lose_the_journal(&ground);
+    let manifest = ground.path("fleet.json");
+    let manifest = manifest.to_str().expect("plain");
+    ground.ends(1, &["journal", "rebuild", manifest, "--yes"]);
+    ground.ends(1, &["up", manifest]);
+    assert_eq!(ground.conf(0).as_deref(), Some(conf.as_str()), "nobody touched it");
+    assert_eq!(ground.status()[0]["standing"], "quarantined");
 }
 
 const GROUND: u32 = 20;

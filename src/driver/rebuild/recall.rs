@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::host::Host;
 use crate::ids::{BootId, Ctid, FleetName, Incarnation, State, Step};
-use crate::machine::{Due, Evidence, QuarantineReason, Standing, StepResult};
+use crate::machine::{Due, Evidence, Failure, FailureClass, QuarantineReason, Standing, StepResult};
 use crate::manifest::{OnInterrupt, Origin, Script};
 use crate::plan::{Action, HoldBy, Init, Mark, Presence, SNAPSHOT_BEFORE_VOLUMES, Seen, Traces};
 
@@ -151,13 +151,20 @@ impl Recollection<'_> {
                 }
                 self.keep(intent, result, None)?;
             }
-            // A copy that is whole, whose source is still locked for it: `up` unlocks it.
-            StepResult::Partial { .. } if seen.presence == Presence::Whole && !self.has_run() => {
+            // A copy that is whole, whose source is still locked for it: `up` unlocks it. What was created in part long ago, as far
+            // as can be told now, is not for `up` to clear away.
+            StepResult::Partial { .. } if define == Step::DefineClone && seen.presence == Presence::Whole && !self.has_run() => {
                 self.keep(intent, result, None)?;
                 return Ok(false);
             }
             StepResult::Foreign { owner } => {
                 let aside = quarantine(QuarantineReason::Foreign, owner.clone());
+                self.keep(intent, result, Some(aside))?;
+                return Ok(false);
+            }
+            // Of another fleet of that journal: nothing of it was asked for here.
+            StepResult::Failed(Failure { class: FailureClass::JournalOlder, message, .. }) if self.sight.mark.is_none() => {
+                let aside = quarantine(QuarantineReason::Foreign, message.clone());
                 self.keep(intent, result, Some(aside))?;
                 return Ok(false);
             }

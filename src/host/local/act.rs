@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use phoenix_journal::{Digest, Epoch, Seq};
 
-use crate::ids::{Incarnation, Moment, Step, StepId};
+use crate::ids::{Ctid, Incarnation, Moment, Step, StepId};
 use crate::machine::{Evidence, Failure, FailureClass, Output, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Effect, Intent, Mark};
 use crate::shim::{self, Ending, IntentRef, Job, JobResult, Lock, PrepareError, Prepared, ResultPlace, Secret, Task};
@@ -87,6 +87,13 @@ impl<'a, B: Backend> Act<'a, B> {
             return Ok(());
         }
         judge_mark(&self.effect.mark, &self.effect.former, found)
+    }
+
+    /// Judges a mark that was found on the container that is copied. What it was before nobody says here: another incarnation is
+    /// not the one that is meant, and whose affair that is the next look at the source itself tells.
+    pub(in crate::host) fn judge_source(&self, source: Ctid, incarnation: Incarnation, found: Option<&Mark>) -> Taken<()> {
+        let ours = Mark { ctid: source, incarnation, ..self.effect.mark.clone() };
+        judge_mark(&ours, found.map(|found| found.incarnation).as_slice(), found)
     }
 
     /// The time left until the deadline; of a boot that has ended, none.

@@ -14,7 +14,7 @@ use phoenix_journal::Digest;
 use crate::ids::{Ctid, IdKind, Incarnation};
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::manifest::{Origin, Template};
-use crate::plan::{Mark, Reason};
+use crate::plan::Reason;
 use crate::shim::{Kept, Task};
 
 use super::super::local::act::{Act, Taken, at, drift, failed, io_failed, judge_mark, owner};
@@ -230,7 +230,7 @@ impl Act<'_, Lxc> {
     fn check_source(&self, source: Ctid, incarnation: Incarnation) -> Taken<()> {
         let layout = &self.host.layout;
         let found = observe::read_mark(layout, source).map_err(|error| io_failed("read the source's mark", &error))?;
-        judge_mark(&Mark { ctid: source, incarnation, ..self.effect.mark.clone() }, &[], found.as_ref())?;
+        self.judge_source(source, incarnation, found.as_ref())?;
         if !observe::up(layout, source).map_err(|error| io_failed("look at the source", &error))?.is_down() {
             return Err(failed(FailureClass::Transient, format!("container {source} is up and cannot be copied")));
         }

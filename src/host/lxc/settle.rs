@@ -6,7 +6,7 @@
 //! | step in doubt | verdict |
 //! |---|---|
 //! | any | lock held by others past the deadline: waits for the lock; processes of the step that cannot be ended: undead |
-//! | any but `define.*`, `volume.prepare`, `down.destroy`, repairs | container gone: `Gone`; no mark: mark missing; another's mark: `Foreign`; mark of a later epoch: journal older |
+//! | any but `define.*`, `volume.prepare`, `down.destroy`, repairs | container gone: `Gone`; no mark: mark missing; another's mark: `Foreign`; mark of an incarnation never declared, or of a later epoch: journal older |
 //! | `define.create`, `define.clone` | at its place with our mark: `Done`; something else there: `Foreign`; staging directory of our incarnation: `Partial`; else `Absent` |
 //! | `define.mark` | mark ours: `Done`; missing, and a person asked for it to be written: `Absent`; else as above |
 //! | `clone.hold`, `finalize.stop`, `down.stop` | neither init nor monitor: `Done`; else `Absent` |

@@ -150,9 +150,9 @@ impl Act<'_, Pct> {
             Weather::File(path) => (holder_of(path), path.display().to_string()),
             Weather::Cluster(name) => (None, format!("the cluster's lock {name}")),
         };
-        // These two are left behind by a node that crashes before the task has begun; others have tasks that name no container.
+        // These two are left behind by a node that crashes before the task has begun.
         let left = holder.is_none() && matches!(weather, Weather::Locked("create" | "disk"));
-        let remedy = if left { format!("; no task about it lives: should it stay so, `pct unlock {ctid}`") } else { String::new() };
+        let remedy = if left { format!("; should it stay so with no task at work on it, `pct unlock {ctid}`") } else { String::new() };
         let (pid, name) = holder.map_or((None, otherwise), |(pid, command)| (Some(pid), command));
         let wait = Wait { kind: WaitKind::Lock, name, ctid: None, pid, since: self.local.clock.now().wall };
         failed(FailureClass::Wait(wait), format!("{}{remedy}", message.lines().last().unwrap_or_default()))

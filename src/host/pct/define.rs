@@ -11,7 +11,7 @@ use crate::host::local::act::{Act, Taken, at, drift, failed, judge_mark, owner, 
 use crate::ids::{Ctid, Incarnation};
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::manifest::{Origin, Template};
-use crate::plan::{CopyFrom, Mark, Reason, SNAPSHOT_FOR_CLONES, STORAGE_DEFAULT};
+use crate::plan::{CopyFrom, Reason, SNAPSHOT_FOR_CLONES, STORAGE_DEFAULT};
 use crate::shim::JobResult;
 
 use super::config::Config;
@@ -256,7 +256,7 @@ impl Act<'_, Pct> {
         let Some(config) = self.config_of(source)? else {
             return Err(failed(FailureClass::Permanent, format!("container {source}, which is to be copied, is not there")));
         };
-        judge_mark(&Mark { ctid: source, incarnation, ..self.effect.mark.clone() }, &[], mark::of_config(&config.to_string()).as_ref())?;
+        self.judge_source(source, incarnation, mark::of_config(&config.to_string()).as_ref())?;
         if let Some(lock) = config.main().lock() {
             return Err(self.locked_of(source, lock));
         }

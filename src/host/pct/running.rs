@@ -38,8 +38,9 @@ fn starting(pid: u32, command: &[u8], layout: &Layout) -> Option<Ctid> {
         let kind = fields.get(4).is_some_and(|kind| STARTING.contains(kind));
         return if own && kind && is_of_root(pid, layout) { fields.get(5)?.parse().ok() } else { None };
     }
+    let program = layout.program("pct");
     // `/usr/bin/perl -T /usr/sbin/pct start 101`
-    let mut words = text.trim_end_matches('\0').split('\0').skip_while(|word| Path::new(word) != layout.program("pct"));
+    let mut words = text.trim_end_matches('\0').split('\0').skip_while(|word| Path::new(word) != program);
     (words.nth(1)? == "start").then(|| words.next()?.parse().ok())?
 }
 

@@ -6,7 +6,7 @@
 //! | step in doubt | verdict |
 //! |---|---|
 //! | any | lock held by others past the deadline: waits for the lock; processes of the step that cannot be ended: undead |
-//! | any but `define.*`, `template.fetch`, `volume.prepare`, `down.destroy`, repairs | no configuration: `Gone`; no mark: mark missing; another's mark: `Foreign`; mark of a later epoch: journal older |
+//! | any but `define.*`, `template.fetch`, `volume.prepare`, `down.destroy`, repairs | no configuration: `Gone`; no mark: mark missing; another's mark: `Foreign`; mark of an incarnation never declared, or of a later epoch: journal older |
 //! | `template.fetch` | the storage has the file: `Done`; else `Absent` |
 //! | `define.create` | whole with our mark: `Done`; `lock: create`, with or without volume and mount, or those alone: `Partial` if this intent made it, else `Foreign`; whole with our mark, and its task's log without the end of the unpacking, or a mount left: `Partial`; nothing: `Absent` |
 //! | `define.clone` | as `define.create`; `lock: disk` on the source: `Partial` if this intent made it and was not refused for it; whole with settings of its source: `Absent` |

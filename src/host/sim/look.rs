@@ -19,7 +19,7 @@
 //! | `health.check` | result: that; else `Absent` |
 //! | `down.destroy` | nothing there: `Done`; on its way out: `Partial`; else `Absent` |
 //! | repairs | what they clear is gone: `Done`; else `Absent` |
-//! | all but `define.*` and `down.destroy` | container not there: `Gone`; half-made: `Unknown`; no mark: `Failed(MarkMissing)`; of a newer epoch: `Failed(JournalOlder)`; of another: `Foreign` |
+//! | all but `define.*` and `down.destroy` | container not there: `Gone`; half-made: `Unknown`; no mark: `Failed(MarkMissing)`; of an incarnation never declared, or of a newer epoch: `Failed(JournalOlder)`; of another: `Foreign` |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ enum Whose<'a> {
     HalfOurs(Stage),
     HalfOthers,
     Ours(&'a Arc<Guest>),
-    /// Of this incarnation, marked in an epoch that the journal does not know.
+    /// Of a journal of which this one is an older copy; what shows it.
     Newer(String),
     Unmarked,
     Others(&'a Arc<Mark>),
