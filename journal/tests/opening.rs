@@ -33,6 +33,12 @@ fn what_was_appended_is_read_back() {
     drop(writer);
     assert_eq!(reader.writer().expect("lock"), None);
     assert_eq!(reader.entries(.., None).expect("entries").len(), 6);
+    let mut lock = made.path.clone().into_os_string();
+    lock.push(".lock");
+    fs::remove_file(&lock).expect("a lock file");
+    assert_eq!(reader.writer().expect("nobody can hold what is not there"), None);
+    std::os::unix::fs::symlink(&lock, &lock).expect("a link that leads nowhere");
+    assert!(matches!(reader.writer(), Err(JournalError::Io { .. })), "what cannot be asked is not taken for free");
 }
 
 #[test]
