@@ -137,10 +137,13 @@ impl Call {
     }
 }
 
-/// Until the descriptors of a killed process are closed, a write to its pipe still succeeds.
+/// Until the descriptors of a killed process are closed, a write to its pipe still succeeds: they are its threads' as well, and the
+/// first of these can be a zombie before the others have ended.
 fn wait_for_end(pid: Pid) {
-    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
-    let ended = || std::fs::read_to_string(&stat).map_or(true, |text| text.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")));
+    let process = format!("/proc/{}", pid.as_raw_nonzero());
+    let threads = || std::fs::read_dir(format!("{process}/task")).map_or(0, Iterator::count);
+    let is_zombie = |text: String| text.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"));
+    let ended = || std::fs::read_to_string(format!("{process}/stat")).map_or(true, is_zombie) && threads() <= 1;
     for _ in 0..1000 {
         if ended() {
             return;
