@@ -118,7 +118,7 @@ fn move_aside(site: &Site, setting: &Setting, judged: [Option<Stamp>; 2]) -> Res
     // Whatever stood there when the person was asked: another may have been put there since.
     let check = || if stamps(&setting.journal) == judged { Ok(()) } else { Err(RebuildError::Changed) };
     let moved = set_aside(&setting.journal, &suffix, &site.writer, check)?;
-    Ok(moved.iter().map(|path| path_text(path)).collect())
+    Ok(moved.iter().map(|path| path.display().to_string()).collect())
 }
 
 fn answer(survey: &Survey, manifest: &Manifest<Checked>, moved: Vec<String>, args: &RebuildArgs) -> Answer {
@@ -204,7 +204,7 @@ fn short(step: &crate::ids::Step) -> String {
 fn conclusion(answer: &Answer) -> String {
     let mut text = String::new();
     for moved in &answer.moved {
-        let _ = writeln!(text, "moved to {moved}");
+        let _ = writeln!(text, "moved to {}", one_line(moved));
     }
     let set_aside = answer.containers.iter().filter(|container| container.standing == "quarantined").count();
     let _ = writeln!(text, "journal {} rebuilt, {} set aside", answer.journal, count(set_aside, "container"));

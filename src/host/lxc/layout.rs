@@ -57,7 +57,11 @@ impl Layout {
     pub(crate) fn leftovers(&self, ctid: Ctid) -> io::Result<Vec<PathBuf>> {
         let begins = [format!(".phoenix-{ctid}-"), format!(".phoenix-gone-{ctid}-")];
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            other => other?,
+        };
+        for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
             if begins.iter().any(|begin| name.as_bytes().starts_with(begin.as_bytes())) {
