@@ -102,7 +102,8 @@ fn status() {
     let site = Site { host: Arc::new(sim), journal: journal.clone(), writer, entropy };
     let began = Instant::now();
     let mut seen = Count::default();
-    let finished = up(&site, &"bench".parse().expect("a name"), &fleet(STATUS_CONTAINERS), 64, &Channel::new(), &mut seen).expect("a run");
+    let finished =
+        up(&site, None, &"bench".parse().expect("a name"), &fleet(STATUS_CONTAINERS), 64, &Channel::new(), &mut seen).expect("a run");
     assert_eq!(finished.end, RunEnd::Done);
     println!(
         "a real journal of {STATUS_CONTAINERS} containers: {} entries in {:.1} s through the driver, on the simulator",

@@ -14,6 +14,6 @@ mod work;
 pub use decide::{Ask, DecideError, Decided, decide};
 pub use opening::{Lives, PlanError, Wanted, opening_up, run_opened};
 pub use progress::{Observer, Progress, Silent};
-pub use run::{Channel, Finished, RunError, Site, down, look, resume, up};
+pub use run::{Channel, Finished, Known, RunError, Site, down, look, resume, up};
 pub use turn::{Locks, TurnError, Turner, Work};
 pub use work::{DriveError, Message, drive};

@@ -343,6 +343,11 @@ impl Engine {
         self.slots.iter().map(|(&ctid, slot)| (ctid, &slot.life))
     }
 
+    /// The same, once nothing is left to decide.
+    pub fn into_lives(self) -> BTreeMap<Ctid, Result<Life, OutOfTurn>> {
+        self.slots.into_iter().map(|(ctid, slot)| (ctid, slot.life)).collect()
+    }
+
     /// What a container waits for at the moment, other than another container.
     pub fn waiting_for(&self, ctid: Ctid) -> Option<&Wait> {
         self.slots.get(&ctid)?.wait.as_ref()

@@ -166,7 +166,7 @@ fn run_robbed(spec: Spec, acting: Lie, told: Lie, settling: Lie, robbing: Lie) -
     let site = Site { host: host.clone(), journal: directory.path().join("journal.db"), writer, entropy };
     let fleet = "fleet".parse().expect("a name");
     let mut results = Results::default();
-    let finished = up(&site, &fleet, &wanted(vec![spec]), 1, &Channel::new(), &mut results).expect("a run");
+    let finished = up(&site, None, &fleet, &wanted(vec![spec]), 1, &Channel::new(), &mut results).expect("a run");
     let settled = host.settled.lock().expect("no panic").clone();
     Ran { end: finished.end, stands: finished.stands, results, settled }
 }

@@ -139,3 +139,53 @@ const TRIES: u32 = 16;
 
 /// A command line can be long; what is not ours can be longer.
 const NOTE_BYTES_MAX: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn place(dir: &Path) -> Place {
+        Place { main: dir.join("journal"), dir: dir.to_owned() }
+    }
+
+    fn info() -> WriterInfo {
+        WriterInfo { pid: 7, command: "phoenix up".to_owned(), started_at_ms: 1, boot_id: "boot".to_owned() }
+    }
+
+    #[test]
+    fn a_lock_ends_with_its_holder_although_a_child_has_a_copy_of_it() {
+        let dir = tempfile::tempdir().expect("room");
+        let place = place(dir.path());
+        let lock = Lock::take(&place, &info()).expect("free");
+        let copy = lock.file.try_clone().expect("a descriptor");
+        let refused = Lock::take(&place, &info()).expect_err("held");
+        assert!(matches!(&refused, JournalError::Locked { pid: 7, command, .. } if command == "phoenix up"), "{refused}");
+        drop(lock);
+        Lock::take(&place, &info()).expect("free again");
+        drop(copy);
+    }
+
+    #[test]
+    fn a_lock_counts_only_if_its_file_is_still_at_its_place() {
+        let dir = tempfile::tempdir().expect("room");
+        let path = dir.path().join("lock");
+        let file = open_or_create(&path).expect("made");
+        assert!(is_at(&file, &path).expect("looked"));
+        std::fs::remove_file(&path).expect("removed");
+        assert!(!is_at(&file, &path).expect("looked"), "removed");
+        open_or_create(&path).expect("made");
+        assert!(!is_at(&file, &path).expect("looked"), "another one");
+        is_at(&file, &path.join("below")).expect_err("a file is no directory");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_not_followed() {
+        let dir = tempfile::tempdir().expect("room");
+        let path = dir.path().join("lock");
+        symlink(dir.path().join("elsewhere"), &path).expect("a link");
+        open_or_create(&path).expect_err("a link");
+        assert!(!dir.path().join("elsewhere").exists());
+    }
+}

@@ -164,3 +164,6 @@ const VERSION: u32 = 3_007_000;
 
 /// SQLite's own default, which no journal was ever made without.
 const PAGE: usize = 4_096;
+
+#[cfg(test)]
+mod tests;

@@ -41,9 +41,12 @@ pub struct WriterInfo {
 
 /// Refuses an SQLite that is not the one that this was tested with, or newer.
 pub(crate) fn check_version() -> Result<(), JournalError> {
-    let found = rusqlite::version_number();
+    check_number(rusqlite::version_number(), rusqlite::version())
+}
+
+fn check_number(found: i32, name: &str) -> Result<(), JournalError> {
     if found < SQLITE_VERSION_MIN {
-        return Err(JournalError::Unfit { what: format!("version {} is older than 3.51.3", rusqlite::version()) });
+        return Err(JournalError::Unfit { what: format!("version {name} is older than 3.51.3") });
     }
     Ok(())
 }
@@ -185,3 +188,35 @@ pub(crate) const BUSY_TIMEOUT_MS: u64 = 5_000;
 
 /// More than there are different statements.
 const STATEMENTS_CACHED: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> Connection {
+        Connection::open_in_memory().expect("room")
+    }
+
+    #[test]
+    fn an_sqlite_that_is_too_old_is_refused_by_name() {
+        check_number(3_051_003, "3.51.3").expect("tested with");
+        check_number(3_052_000, "3.52.0").expect("newer");
+        let refused = check_number(3_051_002, "3.51.2").expect_err("older");
+        assert!(matches!(refused, JournalError::Unfit { what } if what == "version 3.51.2 is older than 3.51.3"));
+    }
+
+    #[test]
+    fn every_connection_distrusts_the_file_and_waits() {
+        let conn = memory();
+        configure_any(&conn, Path::new("journal")).expect("set up");
+        let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("a number");
+        assert_eq!((number("trusted_schema"), number("cell_size_check"), number("busy_timeout")), (0, 1, 5_000));
+    }
+
+    /// A database in memory keeps no log, whatever it is asked for.
+    #[test]
+    fn a_setting_that_does_not_take_is_refused() {
+        let refused = configure_writer(&memory(), Path::new("journal")).expect_err("no log");
+        assert!(matches!(refused, JournalError::Unfit { what } if what == "journal_mode is memory after it was set to WAL"));
+    }
+}

@@ -22,11 +22,7 @@ impl Place {
     pub(crate) fn of(path: &Path) -> Result<Self, JournalError> {
         let io = |source| JournalError::Io { doing: "find the directory of", path: path.to_owned(), source };
         let name = path.file_name().ok_or_else(|| io(io::Error::from(io::ErrorKind::InvalidInput)))?;
-        let dir = match path.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            Some(_) | None => Path::new("."),
-        };
-        let found = dir.canonicalize();
+        let found = parent(path).canonicalize();
         if found.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Err(JournalError::Missing { path: path.to_owned() });
         }
@@ -36,11 +32,11 @@ impl Place {
 
     /// As [`Place::of`], with the directory made if only it is missing: for its owner alone.
     pub(crate) fn made(path: &Path) -> Result<Self, JournalError> {
-        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.exists()) {
+        let dir = parent(path);
+        if !dir.exists() {
             let io = |source| JournalError::Io { doing: "make the directory", path: dir.to_owned(), source };
             fs::DirBuilder::new().mode(0o700).create(dir).map_err(io)?;
-            let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            sync(above)?;
+            sync(parent(dir))?;
         }
         Self::of(path)
     }
@@ -54,15 +50,11 @@ impl Place {
 
     /// Refuses a directory, or a file, that others can change.
     pub(crate) fn check_owner(&self) -> Result<(), JournalError> {
-        let insecure = |path: &Path, why: String| Err(JournalError::InsecureDirectory { path: path.to_owned(), why });
+        let user = rustix::process::geteuid().as_raw();
         for path in [&self.dir, &self.main] {
             let Some(found) = look(path)? else { continue };
-            let (mode, owner) = (found.mode() & 0o7777, found.uid());
-            if mode & 0o022 != 0 {
-                return insecure(path, format!("its mode is {mode:04o}"));
-            }
-            if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-                return insecure(path, format!("it belongs to uid {owner}"));
+            if let Some(why) = who_else(found.mode(), found.uid(), user) {
+                return Err(JournalError::InsecureDirectory { path: path.clone(), why });
             }
         }
         Ok(())
@@ -83,8 +75,8 @@ impl Place {
             reason = "f_type differs by architecture"
         )]
         let magic = rustix::fs::statfs(&self.dir).map_err(io)?.f_type as u32;
-        match UNRELIABLE.iter().find(|(known, _)| *known == magic) {
-            Some((_, kind)) => Err(JournalError::NetworkFilesystem { path: self.main.clone(), kind }),
+        match unreliable(magic) {
+            Some(kind) => Err(JournalError::NetworkFilesystem { path: self.main.clone(), kind }),
             None => Ok(()),
         }
     }
@@ -114,6 +106,27 @@ pub fn check_place(path: &Path) -> Result<(), JournalError> {
     let place = Place::of(path)?;
     place.check_owner()?;
     place.check_filesystem()
+}
+
+/// The directory that a path lies in, as the path has it.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// By what somebody other than `user` and root can change what has this mode and owner.
+fn who_else(mode: u32, owner: u32, user: u32) -> Option<String> {
+    if mode & 0o022 != 0 {
+        return Some(format!("its mode is {:04o}", mode & 0o7777));
+    }
+    (owner != 0 && owner != user).then(|| format!("it belongs to uid {owner}"))
+}
+
+/// What a file system is called on which a journal cannot be.
+fn unreliable(magic: u32) -> Option<&'static str> {
+    UNRELIABLE.iter().find(|(known, _)| *known == magic).map(|(_, kind)| *kind)
 }
 
 /// What lies at a path, links not followed; `None` if nothing does.
@@ -158,3 +171,66 @@ const UNRELIABLE: [(u32, &str); 14] = [
     (0x564c, "NCP"),
     (0x786f_4256, "a VirtualBox shared folder"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_path_without_a_directory_lies_in_this_one() {
+        for (path, dir) in [("journal", "."), ("a/journal", "a"), ("a", "."), ("/journal", "/"), ("/", ".")] {
+            assert_eq!(parent(Path::new(path)), Path::new(dir), "{path}");
+        }
+        let here = std::env::current_dir().and_then(|dir| dir.canonicalize()).expect("a directory");
+        assert_eq!(Place::of(Path::new("journal")).expect("a place").main, here.join("journal"));
+    }
+
+    #[test]
+    fn a_missing_directory_is_a_missing_journal_and_nothing_else_is() {
+        let dir = tempfile::tempdir().expect("room");
+        let path = dir.path().join("below/journal");
+        assert!(matches!(Place::of(&path), Err(JournalError::Missing { path: of }) if of == path));
+        fs::write(dir.path().join("below"), "a file").expect("written");
+        assert!(matches!(Place::of(&path.join("journal")), Err(JournalError::Io { doing: "find the directory of", .. })));
+        assert!(matches!(look(&path), Err(JournalError::Io { doing: "look at", .. })));
+        assert!(look(&dir.path().join("nothing")).expect("looked").is_none());
+        assert!(matches!(sync(&path), Err(JournalError::Io { doing: "sync", .. })));
+    }
+
+    #[test]
+    fn only_its_directory_is_made_and_for_its_owner_alone() {
+        let dir = tempfile::tempdir().expect("room");
+        Place::made(&dir.path().join("a/b/journal")).expect_err("two directories are missing");
+        let place = Place::made(&dir.path().join("a/journal")).expect("one is");
+        assert_eq!(look(&place.dir).expect("looked").expect("made").mode() & 0o7777, 0o700);
+        Place::made(&dir.path().join("a/journal")).expect("it is there");
+    }
+
+    #[test]
+    fn who_else_can_change_it_is_said() {
+        let (user, other) = (1_000, 1_001);
+        for (mode, owner, why) in [
+            (0o100_600, user, None),
+            (0o040_755, 0, None),
+            (0o040_700, other, Some("it belongs to uid 1001")),
+            (0o040_770, user, Some("its mode is 0770")),
+            (0o041_702, 0, Some("its mode is 1702")),
+        ] {
+            assert_eq!(who_else(mode, owner, user).as_deref(), why, "{mode:o} {owner}");
+        }
+        assert_eq!(who_else(0o600, other, 0).as_deref(), Some("it belongs to uid 1001"), "for root as well");
+        let dir = tempfile::tempdir().expect("room");
+        check_place(&dir.path().join("journal")).expect("fit");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o722)).expect("chmod");
+        let refused = check_place(&dir.path().join("journal"));
+        assert!(matches!(refused, Err(JournalError::InsecureDirectory { why, .. }) if why == "its mode is 0722"));
+    }
+
+    #[test]
+    fn file_systems_of_a_network_are_known_by_number() {
+        let (nfs, ext4) = (0x6969, 0xef53);
+        assert_eq!((unreliable(nfs), unreliable(ext4)), (Some("NFS"), None));
+    }
+}

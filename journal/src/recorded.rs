@@ -3,7 +3,6 @@
 //! Apart because its privacy is the point: a [`Recorded`] is made after the commit, here alone, and a function that takes one
 //! by value cannot be called for what was never recorded, nor twice for what was recorded once.
 
-use std::fmt;
 use std::ops::Deref;
 
 use crate::{Draft, Entry, Epoch, JournalId, Seq};
@@ -20,6 +19,7 @@ use crate::{Draft, Entry, Epoch, JournalId, Seq};
 /// fn needs_clone<T: Clone>(value: &T) -> T { value.clone() }
 /// fn really<T>(recorded: phoenix_journal::Recorded<T>) { needs_clone(&recorded); }
 /// ```
+#[derive(Debug)]
 pub struct Recorded<T> {
     journal: JournalId,
     seq: Seq,
@@ -104,12 +104,5 @@ impl<T> Deref for Recorded<T> {
 
     fn deref(&self) -> &T {
         &self.value
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Recorded<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { journal, seq, epoch, value } = self;
-        f.debug_struct("Recorded").field("journal", journal).field("seq", seq).field("epoch", epoch).field("value", value).finish()
     }
 }

@@ -57,8 +57,7 @@ fn open(path: &PathBuf) -> io::Result<File> {
 fn allocate(path: &PathBuf) -> io::Result<()> {
     let mut file = open(path)?;
     let found = file.metadata()?;
-    // `blocks` counts 512 bytes each, whatever the file system's own blocks are.
-    if found.len() >= RESERVE_BYTES && found.blocks() * 512 >= RESERVE_BYTES {
+    if is_whole(found.len(), found.blocks()) {
         return Ok(());
     }
     let filled = match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
@@ -72,6 +71,11 @@ fn allocate(path: &PathBuf) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Whether a file of this length has all its space. `blocks` are of 512 bytes, whatever the file system's own are.
+fn is_whole(len: u64, blocks: u64) -> bool {
+    len >= RESERVE_BYTES && blocks * 512 >= RESERVE_BYTES
+}
+
 /// Where space cannot be allocated it is written; not zeros, which some file systems do not store.
 fn write_all(file: &mut File) -> io::Result<()> {
     let mut block = [0_u8; 4096];
@@ -81,4 +85,37 @@ fn write_all(file: &mut File) -> io::Result<()> {
         file.write_all(&block)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_holes_is_no_reserve() {
+        let blocks = RESERVE_BYTES / 512;
+        assert!(is_whole(RESERVE_BYTES, blocks) && is_whole(RESERVE_BYTES, blocks + 8));
+        assert!(!is_whole(RESERVE_BYTES, blocks - 1) && !is_whole(RESERVE_BYTES - 1, blocks) && !is_whole(0, 0));
+
+        let dir = tempfile::tempdir().expect("room");
+        let place = Place { main: dir.path().join("journal"), dir: dir.path().to_owned() };
+        open(&place.beside(".reserve")).and_then(|file| file.set_len(RESERVE_BYTES)).expect("a hole");
+        assert!(Reserve::of(&place).whole);
+        let found = std::fs::metadata(place.beside(".reserve")).expect("a file");
+        assert!(is_whole(found.len(), found.blocks()));
+    }
+
+    #[test]
+    fn where_nothing_can_be_allocated_every_block_is_written_with_something() {
+        let dir = tempfile::tempdir().expect("room");
+        let path = dir.path().join("reserve");
+        write_all(&mut open(&path).expect("a file")).expect("room");
+        let written = std::fs::read(&path).expect("a file");
+        assert_eq!(written.len() as u64, RESERVE_BYTES);
+        for (number, block) in (0_u64..).zip(written.chunks_exact(4096)) {
+            assert_eq!(block[..8], number.to_le_bytes());
+            let filling = u8::try_from(number % 251).expect("below 251") + 1;
+            assert!(block[8..].iter().all(|byte| *byte == filling), "{number}");
+        }
+    }
 }

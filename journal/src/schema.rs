@@ -139,3 +139,29 @@ fn holds(rows: &BTreeSet<(String, String)>, one: &str, other: &str) -> bool {
 
 /// The version shares SQLite's `user_version` with the number of this crate's table layout: 16 bits for each.
 pub(crate) const VERSION_MAX: u32 = 0xffff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_make_no_sense_are_refused_by_what_is_wrong() {
+        const DOOR: Machine = Machine {
+            name: "door",
+            states: &["open", "shut"],
+            initial: "shut",
+            edges: &[("shut", "open")],
+            needs: &[],
+            begins: &[],
+            standings: &[],
+        };
+        let wrong = |machine| MachineRules::of(&machine).expect_err("no sense");
+        MachineRules::of(&DOOR).expect("sense");
+        assert_eq!(wrong(Machine { name: "", ..DOOR }), "a name is empty");
+        assert_eq!(wrong(Machine { states: &["open", "shut", ""], ..DOOR }), "a name is empty");
+        assert_eq!(wrong(Machine { initial: "ajar", ..DOOR }), "`ajar` is none of its states");
+        assert_eq!(wrong(Machine { needs: &[("ajar", "push")], ..DOOR }), "`ajar` is none of its states");
+        assert_eq!(wrong(Machine { begins: &[("push", "ajar")], ..DOOR }), "`ajar` is none of its states");
+        assert_eq!(wrong(Machine { edges: &[("open", "open")], ..DOOR }), "an edge leads from `open` to itself");
+    }
+}

@@ -6,20 +6,29 @@ mod parcel;
 use std::fs;
 use std::path::Path;
 
-use parcel::{SCHEMA, declare, info, intent, made, note, open};
-use phoenix_journal::{Append, Draft, JournalError, Memory, Refused, Writer};
+use parcel::{SCHEMA, declare, info, intent, made, note, open, outcome};
+use phoenix_journal::{Append, Draft, Journal, JournalError, Machine, Memory, Refused, Schema, StreamKey, Writer};
 
 /// The verdict on the last of these drafts, after the others were taken: on disk, which must be that in memory.
 #[track_caller]
 fn verdict(drafts: &[Draft]) -> Result<(), Refused> {
+    verdict_by(&SCHEMA, drafts)
+}
+
+/// The same in journals of other rows.
+#[track_caller]
+fn verdict_by(schema: &Schema, drafts: &[Draft]) -> Result<(), Refused> {
     let last_of = |journal: &mut dyn FnMut(Vec<Draft>) -> Vec<Option<Refused>>| {
         let mut verdicts = journal(drafts.to_vec());
         let last = verdicts.pop().expect("a draft");
         assert!(verdicts.iter().all(Option::is_none), "{verdicts:?}");
         last.map_or(Ok(()), Err)
     };
-    let (made, mut memory) = (made(), Memory::new(&SCHEMA, phoenix_journal::JournalId::from_bytes([1; 16])).expect("a schema"));
-    let mut writer = open(&made.path);
+    let (dir, id) = (tempfile::tempdir().expect("room"), phoenix_journal::JournalId::from_bytes([1; 16]));
+    let path = dir.path().join("parcels.journal");
+    Journal::create(&path, schema, &parcel::binding(), &info()).expect("a new journal");
+    let mut memory = Memory::new(schema, id).expect("a schema");
+    let mut writer = Writer::open(&path, schema, info()).expect("nobody else writes");
     writer.begin(Vec::<Draft>::new()).expect("an epoch");
     memory.begin(Vec::<Draft>::new()).expect("an epoch");
     let on_disk = last_of(&mut |batch| writer.append_group(batch).expect("a disk").into_iter().map(Result::err).collect());
@@ -47,6 +56,22 @@ fn a_declaration_raises_the_generation_unless_it_begins_a_life() {
         let verdict = verdict(&[declare("a"), again(life, generation)]);
         assert_eq!(verdict.is_ok(), accepted, "{life} {generation}: {verdict:?}");
     }
+}
+
+#[test]
+fn the_evidence_that_is_missing_is_named() {
+    const WEIGHED: Schema = Schema {
+        machines: &[Machine { needs: &[("labelled", "label"), ("labelled", "weigh")], ..parcel::PARCEL }, parcel::TOUR],
+        ..SCHEMA
+    };
+    let labelled = |result| [declare("a"), intent("a", "label", 1, "packed"), outcome("a", 2, "label", 1, result, "labelled")];
+    let missing = |step: &str| {
+        Err(Refused::NeedsEvidence { key: StreamKey::new("parcel", "a"), state: "labelled".to_owned(), step: step.to_owned() })
+    };
+    assert_eq!(verdict(&labelled("done")), Ok(()));
+    assert_eq!(verdict(&labelled("failed")), missing("label"), "what failed proves nothing");
+    assert_eq!(verdict_by(&WEIGHED, &labelled("done")), missing("weigh"), "what was done just now is not missing");
+    assert_eq!(verdict_by(&WEIGHED, &labelled("failed")), missing("label"), "the first of two");
 }
 
 /// Changes these bytes where they lie in the main file.

@@ -237,6 +237,7 @@ fn strangers_are_refused_and_left_as_they_are() {
 fn another_schema_is_refused_with_what_differs() {
     const FEWER: Schema = Schema { machines: &[parcel::PARCEL], ..SCHEMA };
     const OTHER: Schema = Schema { machines: &[Machine { needs: &[], ..parcel::PARCEL }, parcel::TOUR], ..SCHEMA };
+    const MORE: Schema = Schema { machines: &[parcel::PARCEL, Machine { needs: &[("planned", "map")], ..parcel::TOUR }], ..SCHEMA };
     let made = made();
     let text = |schema| match Writer::open(&made.path, schema, info()) {
         Err(JournalError::WrongSchema { difference, .. }) => difference,
@@ -244,6 +245,7 @@ fn another_schema_is_refused_with_what_differs() {
     };
     assert_eq!(text(&FEWER), "only in the journal: machine `tour` begins in `planned`");
     assert_eq!(text(&OTHER), "only in the journal: machine `parcel`: `labelled` needs `label`");
+    assert_eq!(text(&MORE), "only in the program: machine `tour`: `planned` needs `map`");
     assert!(matches!(
         Writer::open(&made.path, &Schema { version: 2, ..SCHEMA }, info()),
         Err(JournalError::Older { found: 1, known: 2, .. })
@@ -253,12 +255,19 @@ fn another_schema_is_refused_with_what_differs() {
 }
 
 #[test]
-fn a_dropped_guard_is_missed() {
-    let made = made();
-    rusqlite::Connection::open(&made.path).and_then(|conn| conn.execute_batch("DROP TRIGGER entries_delete")).expect("a trigger");
-    match Writer::open(&made.path, &SCHEMA, info()) {
-        Err(JournalError::Damaged { what, .. }) => assert_eq!(what, "the table or guard `entries_delete` is missing"),
-        other => panic!("{other:?}"),
+fn a_guard_that_was_dropped_changed_or_added_is_named() {
+    let weak = "DROP TRIGGER entries_delete; CREATE TRIGGER entries_delete BEFORE DELETE ON entries WHEN 0 BEGIN SELECT 1; END";
+    for (sql, how) in [
+        ("DROP TRIGGER entries_delete", "`entries_delete` is missing"),
+        (weak, "`entries_delete` was changed"),
+        ("CREATE TABLE more (x)", "`more` was added"),
+    ] {
+        let made = made();
+        rusqlite::Connection::open(&made.path).and_then(|conn| conn.execute_batch(sql)).expect("legal");
+        match Writer::open(&made.path, &SCHEMA, info()) {
+            Err(JournalError::Damaged { what, .. }) => assert_eq!(what, format!("the table or guard {how}")),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn run(setting: &Setting, args: &DownArgs) -> Result<Exit, CliError> 
     let mut display = Display::new(setting.screen, setting.globals.json, site.host.clone());
     let finished = down(&site, &chosen, args.jobs.jobs, &channel, &mut display);
     display.finish();
-    conclude_run(setting, &site, RunCommand::Down, &ended(setting, finished)?)
+    conclude_run(setting, RunCommand::Down, &ended(setting, finished)?)
 }
 
 fn may_exist(lives: &Lives, ctid: Ctid) -> bool {

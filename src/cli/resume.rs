@@ -17,5 +17,5 @@ pub(super) fn run(setting: &Setting, args: &ResumeArgs) -> Result<Exit, CliError
     let mut display = Display::new(setting.screen, setting.globals.json, site.host.clone());
     let finished = resume(&site, args.fleet.as_ref(), args.jobs.jobs, &channel, &mut display);
     display.finish();
-    conclude_run(setting, &site, RunCommand::Resume, &ended(setting, finished)?)
+    conclude_run(setting, RunCommand::Resume, &ended(setting, finished)?)
 }

@@ -26,22 +26,23 @@ pub(super) fn run(setting: &Setting, args: &UpArgs) -> Result<Exit, CliError> {
     let known = look(&site)?;
     let chosen = chosen(&manifest, &args.only)?;
     let digested = digest(chosen, kind, known.as_ref().map(|(reader, _)| reader))?;
-    let lives = known.map(|(_, account)| account.lives).unwrap_or_default();
-    check_claims(manifest.fleet(), &digested, &lives)?;
+    let none = Lives::new();
+    let lives = known.as_ref().map_or(&none, |(_, account)| &account.lives);
+    check_claims(manifest.fleet(), &digested, lives)?;
     vet(&*site.host, &manifest, digested.wanted.values())?;
-    for ctid in left_alone(&manifest, &lives) {
+    for ctid in left_alone(&manifest, lives) {
         say(&format!("note: {ctid} is no longer in the manifest and is left alone; `phoenix down {ctid}` destroys it\n"));
     }
     let channel = Channel::new();
     signals::forward(channel.sender.clone(), || Message::Stop);
     let mut display = Display::new(setting.screen, setting.globals.json, site.host.clone());
-    let finished = up(&site, manifest.fleet(), &digested.wanted, args.jobs.jobs, &channel, &mut display);
+    let finished = up(&site, known, manifest.fleet(), &digested.wanted, args.jobs.jobs, &channel, &mut display);
     display.finish();
     let finished = ended(setting, finished)?;
     if finished.run.is_some() {
         digested.keep(&site);
     }
-    conclude_run(setting, &site, RunCommand::Up, &finished)
+    conclude_run(setting, RunCommand::Up, &finished)
 }
 
 /// What a run came to. If it was left at once, what goes on without it is said first.
@@ -60,14 +61,8 @@ pub(super) fn ended(setting: &Setting, finished: Result<Finished, RunError>) -> 
 }
 
 /// The summary of a run, and the exit code that its end means.
-pub(super) fn conclude_run(
-    setting: &Setting,
-    site: &crate::driver::Site,
-    command: RunCommand,
-    finished: &Finished,
-) -> Result<Exit, CliError> {
-    let lives = look(site)?.map(|(_, account)| account.lives).unwrap_or_default();
-    conclude(setting.globals.json, &summary(command, finished, &lives).text(setting.screen.out))?;
+pub(super) fn conclude_run(setting: &Setting, command: RunCommand, finished: &Finished) -> Result<Exit, CliError> {
+    conclude(setting.globals.json, &summary(command, finished).text(setting.screen.out))?;
     Ok(match finished.end {
         RunEnd::Done => Exit::Well,
         RunEnd::Failed => Exit::NotThere,

@@ -44,6 +44,8 @@ pub struct Finished {
     pub end: RunEnd,
     /// How each container stands.
     pub stands: BTreeMap<Ctid, Stand>,
+    /// What the journal says of them now.
+    pub lives: Lives,
 }
 
 /// Why a run could not be brought to its end.
@@ -128,9 +130,11 @@ impl Default for Channel {
     }
 }
 
-/// Brings the wanted containers to `Done`.
+/// Brings the wanted containers to `Done`. `known` is what [`look`] said a moment ago: if that and the host have it that nothing is
+/// to be done, the journal is not read again.
 pub fn up(
     site: &Site,
+    known: Option<Known>,
     fleet: &FleetName,
     wanted: &BTreeMap<Ctid, Wanted>,
     jobs: usize,
@@ -143,7 +147,12 @@ pub fn up(
         let containers = wanted.keys().map(|&ctid| (ctid, fleet.clone())).collect();
         Ok(Selection { command: RunCommand::Up, goal: Goal::Up, containers, facts })
     };
-    run(site, jobs, channel, observer, true, select)
+    // A beginning is looked at now: somebody else may have made it since.
+    let known = match known.filter(|(_, account)| !account.runs.is_empty()) {
+        Some(known) => Some(known),
+        None => look(site)?,
+    };
+    run(site, known, jobs, channel, observer, true, select)
 }
 
 /// Goes on with what was interrupted, from the journal alone; downs first.
@@ -163,14 +172,15 @@ pub fn resume(
             Ok(Selection { command, goal, containers: to_go_on_with(account, fleet, goal), facts: Vec::new() })
         }
     };
-    let down = run(site, jobs, channel, observer, false, of(Goal::Down))?;
+    let down = run(site, look(site)?, jobs, channel, observer, false, of(Goal::Down))?;
     if down.end == RunEnd::Interrupted {
         return Ok(down);
     }
-    let mut up = run(site, jobs, channel, observer, false, of(Goal::Up))?;
+    let mut up = run(site, look(site)?, jobs, channel, observer, false, of(Goal::Up))?;
     up.run = up.run.or(down.run);
     up.end = if down.end == RunEnd::Failed { RunEnd::Failed } else { up.end };
     up.stands.extend(down.stands);
+    up.lives.extend(down.lives);
     Ok(up)
 }
 
@@ -191,11 +201,14 @@ pub fn down(
         let containers = ctids.iter().filter_map(fleet).collect();
         Ok(Selection { command: RunCommand::Down, goal: Goal::Down, containers, facts: Vec::new() })
     };
-    run(site, jobs, channel, observer, false, select)
+    run(site, look(site)?, jobs, channel, observer, false, select)
 }
 
+/// A journal as it was when somebody looked, without its lock.
+pub type Known = (Reader, Account);
+
 /// What the journal says now, read without its lock; nothing if there is no journal.
-pub fn look(site: &Site) -> Result<Option<(Reader, Account)>, RunError> {
+pub fn look(site: &Site) -> Result<Option<Known>, RunError> {
     let reader = match Reader::open(&site.journal, &SCHEMA) {
         Ok(reader) => reader,
         Err(JournalError::Missing { .. }) => return Ok(None),
@@ -208,6 +221,7 @@ pub fn look(site: &Site) -> Result<Option<(Reader, Account)>, RunError> {
 
 fn run(
     site: &Site,
+    known: Option<Known>,
     jobs: usize,
     channel: &Channel,
     observer: &mut dyn Observer,
@@ -215,7 +229,6 @@ fn run(
     select: impl Fn(&Account, RunId, &Now) -> Result<Selection, RunError>,
 ) -> Result<Finished, RunError> {
     let id = RunId::from_random((site.entropy)());
-    let known = look(site)?;
     if known.is_none() && !may_create {
         return Err(RunError::NoJournal { path: site.journal.clone() });
     }
@@ -248,14 +261,13 @@ fn run(
     let mut turner = Turner::new(writer, engine, Arc::clone(&site.host), observer);
     let end = drive(&mut turner, &site.host, (&channel.sender, &channel.inbox))?;
     close(&mut turner, id, end, site)?;
-    let stands = stands(&turner.engine);
-    Ok(Finished { run: Some(id), end, stands })
+    Ok(finished(Some(id), end, turner.engine))
 }
 
 /// Whether there is nothing to do, by the read-only look; then how everything stands.
 fn idle(
     site: &Site,
-    known: Option<(Reader, Account)>,
+    known: Option<Known>,
     id: RunId,
     jobs: usize,
     select: &impl Fn(&Account, RunId, &Now) -> Result<Selection, RunError>,
@@ -282,7 +294,7 @@ fn idle(
     engine.handle(Event::Started, &now, &mut outbox);
     match engine.end() {
         Some(end) if outbox.is_empty() && !phoenix_journal::sabotaged("a_finished_fleet_is_written_again") => {
-            Ok(Some(Finished { run: None, end, stands: stands(&engine) }))
+            Ok(Some(finished(None, end, engine)))
         }
         Some(_) | None => Ok(None),
     }
@@ -425,8 +437,9 @@ fn close<J: Append>(turner: &mut Turner<'_, J, Arc<dyn Host>>, run: RunId, end: 
     Ok(())
 }
 
-fn stands(engine: &Engine) -> BTreeMap<Ctid, Stand> {
-    engine.lives().filter_map(|(ctid, _)| engine.stand(ctid).map(|stand| (ctid, stand))).collect()
+fn finished(run: Option<RunId>, end: RunEnd, engine: Engine) -> Finished {
+    let stands = engine.lives().filter_map(|(ctid, _)| engine.stand(ctid).map(|stand| (ctid, stand))).collect();
+    Finished { run, end, stands, lives: engine.into_lives() }
 }
 
 /// The containers whose newest run leads to `goal` and may have something left to do.

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::driver::{Finished, Lives};
+use crate::driver::Finished;
 use crate::engine::Stand;
 use crate::ids::Ctid;
 use crate::machine::{Life, RunCommand, RunEnd, Standing};
@@ -20,12 +20,11 @@ use super::ways::{meaning, next_commands};
 pub struct RunSummary<'a> {
     command: RunCommand,
     finished: &'a Finished,
-    lives: &'a Lives,
 }
 
-/// The summary of a finished run; `lives` are as the journal tells them now.
-pub fn summary<'a>(command: RunCommand, finished: &'a Finished, lives: &'a Lives) -> RunSummary<'a> {
-    RunSummary { command, finished, lives }
+/// The summary of a finished run.
+pub fn summary(command: RunCommand, finished: &Finished) -> RunSummary<'_> {
+    RunSummary { command, finished }
 }
 
 impl RunSummary<'_> {
@@ -55,7 +54,7 @@ impl RunSummary<'_> {
     }
 
     fn write_stand(&self, f: &mut String, ctid: Ctid, stand: &Stand, look: Look) -> fmt::Result {
-        let life = self.lives.get(&ctid).and_then(|life| life.as_ref().ok());
+        let life = self.finished.lives.get(&ctid).and_then(|life| life.as_ref().ok());
         let name = life.map_or_else(|| ctid.to_string(), |life| format!("{ctid} {}", life.spec.hostname));
         match stand {
             Stand::There => Ok(()),

@@ -39,7 +39,7 @@ pub(crate) fn on(sim: &Sim, path: &Path, specs: &[Spec]) -> Result<Finished, Run
         finished = Some(resume(&site, None, JOBS, &channel, &mut Silent)?);
     }
     if known < specs.len() {
-        finished = Some(up(&site, &fleet(), &wanted(specs.to_vec()), JOBS, &channel, &mut Silent)?);
+        finished = Some(up(&site, look(&site)?, &fleet(), &wanted(specs.to_vec()), JOBS, &channel, &mut Silent)?);
     }
     Ok(finished.expect("a fleet has containers"))
 }
