@@ -75,6 +75,27 @@ fn a_container_removed_by_hand_is_quarantined_until_somebody_decides() {
     stage.run(&["journal", "verify"]).well();
 }
 
+/// Its file system was not mounted, or it had been moved away for a while: what was seen then is no reason to forget it now.
+#[test]
+fn a_container_that_is_back_goes_down_and_is_not_forgotten() {
+    let taken_away: [fn(Ctid) -> Tamper; 3] = [Tamper::Remove, Tamper::Stranger, Tamper::Unmark];
+    for taken_away in taken_away {
+        let stage = Stage::with_fleet();
+        stage.run(&["up", "fleet.json", "-j1"]).well();
+        let world = stage.path().join("journal/journal.db.sim");
+        let as_it_was = std::fs::read(&world).expect("a world");
+        stage.tamper(&taken_away(ctid(102)));
+        stage.run(&["up", "fleet.json", "-j1"]).ended(1);
+        std::fs::write(&world, &as_it_was).expect("put back");
+        stage.run(&["down", "102", "--yes"]).well();
+        assert_eq!(stage.running(), [101]);
+        let told = stage.run(&["history", "102"]).out;
+        assert!(told.contains("down.destroy") && !told.contains("forgotten"), "{told}");
+        stage.run(&["up", "fleet.json"]).well();
+        stage.run(&["journal", "verify"]).well();
+    }
+}
+
 #[test]
 fn what_is_there_and_ours_is_not_forgotten() {
     let stage = Stage::with_fleet();
@@ -143,7 +164,7 @@ fn the_last_word_holds_even_if_nothing_was_to_be_done_for_it() {
 
 /// Takes the journal away, and leaves the simulated host.
 fn lose(stage: &Stage) {
-    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"] {
         drop(std::fs::remove_file(stage.path().join("journal").join(name)));
     }
 }
@@ -463,19 +484,12 @@ fn a_container_that_lost_its_mark_goes_down_once_a_person_has_looked() {
     stage.run(&["down", "102", "--yes"]).well();
 }
 
-/// The journal, and all that belongs to it, is lost; the simulated host is not.
-fn lose_the_journal(stage: &Stage) {
-    for name in ["journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"] {
-        let _ = std::fs::remove_file(stage.path().join("journal").join(name));
-    }
-}
-
 #[test]
 fn a_lost_journal_is_rebuilt_and_up_changes_nothing() {
     let stage = Stage::with_fleet();
     stage.run(&["up", "fleet.json", "-j1"]).well();
     shows!("rebuild_usable", stage.run(&["journal", "rebuild", "fleet.json", "--yes"]));
-    lose_the_journal(&stage);
+    lose(&stage);
     shows!("rebuild_without_terminal", stage.run(&["journal", "rebuild", "fleet.json"]));
     assert!(!stage.path().join("journal/journal.db").exists(), "nothing was written without a yes");
     shows!("rebuild", stage.run(&["journal", "rebuild", "fleet.json", "--yes"]));
@@ -491,7 +505,7 @@ fn a_lost_journal_is_rebuilt_and_up_changes_nothing() {
 fn what_cannot_be_known_is_set_aside_and_said() {
     let stage = Stage::with_fleet();
     stage.run(&["up", "fleet.json", "-j1"]).well();
-    lose_the_journal(&stage);
+    lose(&stage);
     stage.tamper(&Tamper::Unmark(ctid(101)));
     stage.write("s/base.sh", "#!/bin/sh\necho changed\n");
     shows!("rebuild_set_aside", stage.run(&["journal", "rebuild", "fleet.json", "--yes"]).ended(1));
@@ -505,16 +519,74 @@ fn what_cannot_be_known_is_set_aside_and_said() {
 fn a_journal_that_cannot_be_used_is_moved_aside_and_never_deleted() {
     let stage = Stage::with_fleet();
     stage.run(&["up", "fleet.json", "-j1"]).well();
-    lose_the_journal(&stage);
+    lose(&stage);
     stage.write("journal/journal.db", "this was a journal once");
     let hint = stage.run(&["status", "--host", "sim"]).ended(4);
     assert!(hint.err.contains("phoenix journal rebuild FLEET"), "{}", hint.err);
-    let rebuilt = stage.run(&["--json", "journal", "rebuild", "fleet.json", "--yes", "--host", "sim"]).well();
+    let rebuilt = stage.run(&["--json", "journal", "rebuild", "fleet.json", "--yes"]).well();
     let answer: Value = serde_json::from_str(&rebuilt.out).expect("JSON");
     let moved = answer["moved"][0].as_str().expect("a path");
     assert_eq!(std::fs::read_to_string(moved).expect("still there"), "this was a journal once");
     assert_eq!(answer["containers"][0]["scripts"][0]["proof"], "result", "{answer:#}");
     stage.run(&["up", "fleet.json", "-j1"]).well();
+}
+
+/// The remedy that a refusal names has to be one.
+#[test]
+fn a_journal_with_a_flipped_bit_is_rebuilt_as_its_refusal_says() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    let path = stage.path().join("journal/journal.db");
+    let mut bytes = std::fs::read(&path).expect("a journal");
+    let word = br#""hostname":"web""#;
+    let places = (0..bytes.len() - word.len()).filter(|&at| bytes[at..].starts_with(word)).collect::<Vec<_>>();
+    assert!(!places.is_empty(), "the spec of 102");
+    for at in places {
+        bytes[at + 12] ^= 1;
+    }
+    std::fs::write(&path, &bytes).expect("written");
+    let refused = stage.run(&["up", "fleet.json"]).ended(4).err;
+    assert!(refused.contains("next: a backup of the journal, or `phoenix journal rebuild FLEET`"), "{refused}");
+    let rebuilt = stage.run(&["journal", "rebuild", "fleet.json", "--yes"]).well();
+    assert!(rebuilt.whole().contains("is damaged"), "{}", rebuilt.whole());
+    stage.run(&["up", "fleet.json"]).well();
+    assert_eq!(stage.running(), [101, 102]);
+}
+
+/// A rebuild that was cut off leaves one: whatever is tried next, it must not pass for a journal in use.
+#[test]
+fn a_journal_without_an_entry_is_not_gone_on_with() {
+    use phoenix::journal::SCHEMA;
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    let path = stage.path().join("journal/journal.db");
+    let binding = phoenix_journal::Reader::open(&path, &SCHEMA).and_then(|reader| reader.binding()).expect("a journal");
+    lose(&stage);
+    let info = phoenix_journal::WriterInfo { pid: 1, command: "cut off".to_owned(), started_at_ms: 0, boot_id: "boot".to_owned() };
+    phoenix_journal::Journal::create(&path, &SCHEMA, &binding, &info).expect("a journal");
+    for asked in [&["resume"][..], &["down", "--all", "--yes"]] {
+        let told = stage.run(asked).ended(4).err;
+        assert!(told.contains("holds no entry") && told.contains("phoenix journal rebuild FLEET"), "{asked:?}: {told}");
+    }
+    let told = stage.run(&["up", "fleet.json"]).ended(4).err;
+    assert!(told.contains("bears the marks of fleet homelab"), "{told}");
+    stage.run(&["journal", "rebuild", "fleet.json", "--yes"]).well();
+    stage.run(&["up", "fleet.json"]).well();
+    assert_eq!(stage.running(), [101, 102]);
+}
+
+#[test]
+fn two_fleets_cannot_want_one_directory_for_two_owners() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    let other = std::fs::read_to_string(stage.path().join("fleet.json")).expect("a manifest");
+    let other = other.replace("homelab", "other").replace("\"101\"", "\"201\"").replace("\"102\"", "\"202\"");
+    stage.write("other.json", &other.replace("\"uid\": 1000", "\"uid\": 5"));
+    for asked in ["up", "plan"] {
+        let told = stage.run(&[asked, "other.json"]).ended(2).err;
+        let wishes = "volume media of container 202 (fleet other) wants /srv/media to belong to 100005:101000 on the host";
+        assert!(told.contains(wishes) && told.contains("of container 102 (fleet homelab)"), "{asked}: {told}");
+    }
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn of_run(error: &RunError) -> Exit {
         RunError::Journal(error) => of_journal(error),
         RunError::Host(error) => of_host(error),
         RunError::OtherTerritory { .. } => Exit::Host,
-        RunError::JournalLost { .. } => Exit::Journal,
+        RunError::JournalLost { .. } | RunError::NothingRecorded { .. } => Exit::Journal,
         RunError::Plan(_) | RunError::NoJournal { .. } | RunError::UnknownContainers { .. } => Exit::Usage,
         RunError::Drive(DriveError::Turn(TurnError::Journal(error))) => of_journal(error),
         RunError::Drive(DriveError::Turn(TurnError::Refused { .. }) | DriveError::Panicked { .. }) => Exit::Fault,

@@ -18,10 +18,9 @@ use super::up::{conclude_run, ended};
 
 pub(super) fn run(setting: &Setting, args: &DownArgs) -> Result<Exit, CliError> {
     let site = setting.site()?;
-    let Some((_, account)) = look(&site)? else {
+    let Some(lives) = look(&site)?.map(|known| known.account.lives) else {
         return Err(RunError::NoJournal { path: setting.journal.clone() }.into());
     };
-    let lives = account.lives;
     let chosen: BTreeSet<Ctid> = if args.all { lives.keys().copied().collect() } else { args.ctids.iter().copied().collect() };
     let unknown: Vec<Ctid> = chosen.iter().copied().filter(|ctid| !lives.contains_key(ctid)).collect();
     if !unknown.is_empty() {

@@ -9,17 +9,16 @@ use super::blame::{CliError, Exit};
 use super::screen::{print, print_json};
 use super::setting::Setting;
 use super::templates::digest;
-use super::up::{check_claims, chosen, left_alone};
+use super::up::{chosen, left_alone};
 use super::vet::vet;
 
 pub(super) fn run(setting: &Setting, args: &PlanArgs) -> Result<Exit, CliError> {
     let kind = setting.kind()?;
     let manifest = setting.manifest(&args.manifest, kind)?;
     let site = setting.site()?;
-    let (reader, account) = look(&site)?.unzip();
-    let lives = account.map(|account| account.lives).unwrap_or_default();
+    let (reader, lives) = look(&site)?.map(|known| (known.reader, known.account.lives)).unzip();
+    let lives = lives.unwrap_or_default();
     let wanted = digest(chosen(&manifest, &args.only)?, kind, reader.as_ref())?;
-    check_claims(manifest.fleet(), &wanted, &lives)?;
     vet(&*site.host, &manifest, wanted.wanted.values())?;
     let wanted = wanted.wanted;
     let now = site.host.now()?;

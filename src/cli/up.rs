@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::driver::{Channel, DriveError, Finished, Lives, Message, RunError, look, up};
-use crate::ids::{Ctid, FleetName};
+use crate::ids::Ctid;
 use crate::journal::Snapshot;
 use crate::machine::{RunCommand, RunEnd};
-use crate::manifest::{Checked, Manifest, Spec, VolumeClaim, volume_conflicts};
+use crate::manifest::{Checked, Manifest, Spec};
 use crate::report::plain::count;
 use crate::report::summary;
 
@@ -16,7 +16,7 @@ use super::progress::{Display, conclude};
 use super::screen::say;
 use super::setting::Setting;
 use super::signals;
-use super::templates::{Digested, digest};
+use super::templates::digest;
 use super::vet::vet;
 
 pub(super) fn run(setting: &Setting, args: &UpArgs) -> Result<Exit, CliError> {
@@ -25,10 +25,9 @@ pub(super) fn run(setting: &Setting, args: &UpArgs) -> Result<Exit, CliError> {
     let site = setting.site()?;
     let known = look(&site)?;
     let chosen = chosen(&manifest, &args.only)?;
-    let digested = digest(chosen, kind, known.as_ref().map(|(reader, _)| reader))?;
+    let digested = digest(chosen, kind, known.as_ref().map(|known| &known.reader))?;
     let none = Lives::new();
-    let lives = known.as_ref().map_or(&none, |(_, account)| &account.lives);
-    check_claims(manifest.fleet(), &digested, lives)?;
+    let lives = known.as_ref().map_or(&none, |known| &known.account.lives);
     vet(&*site.host, &manifest, digested.wanted.values())?;
     for ctid in left_alone(&manifest, lives) {
         say(&format!("note: {ctid} is no longer in the manifest and is left alone; `phoenix down {ctid}` destroys it\n"));
@@ -96,46 +95,4 @@ pub(super) fn left_alone(manifest: &Manifest<Checked>, lives: &Lives) -> Vec<Cti
     ours.filter(|(ctid, life)| life.fleet == *manifest.fleet() && life.may_exist() && !manifest.containers().contains_key(ctid))
         .map(|(ctid, _)| ctid)
         .collect()
-}
-
-/// Refuses a directory that another fleet of this journal wants to belong to somebody else.
-pub(super) fn check_claims(fleet: &FleetName, digested: &Digested, lives: &Lives) -> Result<(), CliError> {
-    let ours = digested.wanted.values().flat_map(|wanted| wanted.spec.volume_claims(fleet));
-    let others = lives.values().flatten().filter(|life| life.may_exist() && !digested.wanted.contains_key(&life.ctid()));
-    let claims: Vec<VolumeClaim> = ours.chain(others.flat_map(|life| life.spec.volume_claims(&life.fleet))).collect();
-    let conflicts: BTreeSet<String> = volume_conflicts(&claims).into_iter().map(|(one, other)| conflict(one, other)).collect();
-    match conflicts.into_iter().collect::<Vec<_>>() {
-        none if none.is_empty() => Ok(()),
-        some => Err(CliError::Usage { what: some.join("; "), next: None }),
-    }
-}
-
-fn conflict(one: &VolumeClaim, other: &VolumeClaim) -> String {
-    let claim = |claim: &VolumeClaim| {
-        let VolumeClaim { fleet, ctid, volume, source, owner } = claim;
-        format!("volume {volume} of container {ctid} (fleet {fleet}) wants {} to belong to {owner} on the host", source.display())
-    };
-    format!("{}, but {}", claim(one), claim(other))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_conflict_names_both_sides() {
-        let claim = |fleet: &str, ctid: u32, uid: u32| VolumeClaim {
-            fleet: fleet.parse().expect("a name"),
-            ctid: Ctid::new(ctid).expect("in range"),
-            volume: "media".parse().expect("a name"),
-            source: "/srv/media".into(),
-            owner: crate::manifest::HostOwner { uid, gid: uid },
-        };
-        let text = conflict(&claim("a", 101, 101_000), &claim("b", 201, 5));
-        assert_eq!(
-            text,
-            "volume media of container 101 (fleet a) wants /srv/media to belong to 101000:101000 on the host, \
-             but volume media of container 201 (fleet b) wants /srv/media to belong to 5:5 on the host"
-        );
-    }
 }

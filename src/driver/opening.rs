@@ -10,7 +10,7 @@ use phoenix_journal::Digest;
 
 use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, StepId, Wall};
 use crate::machine::{Decision, Declaration, Fact, Life, Note, OutOfTurn, RunCommand, RunOpened, Standing, Topic};
-use crate::manifest::{Feature, HostOptions, Script, Spec};
+use crate::manifest::{Feature, HostOptions, Script, Spec, VolumeClaim, volume_conflicts};
 use crate::plan::Repertoire;
 
 /// What the journal says of each container; an error where it says what cannot be.
@@ -49,6 +49,14 @@ pub enum PlanError {
         /// What differs, by manifest key.
         differences: Vec<String>,
     },
+    /// Another fleet of this journal wants the same directory to belong to somebody else.
+    #[error("{}, but {}", claim(one), claim(other))]
+    Claimed {
+        /// One wish.
+        one: VolumeClaim,
+        /// The other.
+        other: VolumeClaim,
+    },
     /// A step of the old spec is in doubt: what became of it is found out first.
     #[error(
         "container {ctid} is to change while {step} is in doubt; `phoenix resume --fleet {fleet}` finds out what became of it, then `phoenix up`"
@@ -86,7 +94,22 @@ pub fn opening_up(
             },
         }
     }
+    errors.extend(conflicts(fleet, wanted, lives));
     if errors.is_empty() { Ok(facts) } else { Err(errors) }
+}
+
+/// Directories that another fleet of this journal wants to belong to somebody else.
+fn conflicts(fleet: &FleetName, wanted: &BTreeMap<Ctid, Wanted>, lives: &Lives) -> Vec<PlanError> {
+    let ours = wanted.values().flat_map(|wanted| wanted.spec.volume_claims(fleet));
+    let others = lives.values().flatten().filter(|life| life.may_exist() && !wanted.contains_key(&life.ctid()));
+    let claims: Vec<VolumeClaim> = ours.chain(others.flat_map(|life| life.spec.volume_claims(&life.fleet))).collect();
+    let conflicts = volume_conflicts(&claims).into_iter();
+    conflicts.map(|(one, other)| PlanError::Claimed { one: one.clone(), other: other.clone() }).collect()
+}
+
+fn claim(claim: &VolumeClaim) -> String {
+    let VolumeClaim { fleet, ctid, volume, source, owner } = claim;
+    format!("volume {volume} of container {ctid} (fleet {fleet}) wants {} to belong to {owner} on the host", source.display())
 }
 
 /// The first entry of every run.
@@ -283,4 +306,26 @@ fn options_differ(old: &HostOptions, new: &HostOptions, settled: Settled, differ
     differs("searchdomain", *searchdomain != new.searchdomain, configured);
     differs("timezone", *timezone != new.timezone, configured);
     differs("firewall", *firewall != new.firewall, configured);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_names_both_sides() {
+        let claim = |fleet: &str, ctid: u32, uid: u32| VolumeClaim {
+            fleet: fleet.parse().expect("a name"),
+            ctid: Ctid::new(ctid).expect("in range"),
+            volume: "media".parse().expect("a name"),
+            source: "/srv/media".into(),
+            owner: crate::manifest::HostOwner { uid, gid: uid },
+        };
+        let conflict = PlanError::Claimed { one: claim("a", 101, 101_000), other: claim("b", 201, 5) };
+        assert_eq!(
+            conflict.to_string(),
+            "volume media of container 101 (fleet a) wants /srv/media to belong to 101000:101000 on the host, \
+             but volume media of container 201 (fleet b) wants /srv/media to belong to 5:5 on the host"
+        );
+    }
 }

@@ -10,6 +10,7 @@ mod recall;
 mod scribe;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use phoenix_journal::{Append, Epoch, Heritage, Journal, JournalError, JournalId, Memory, Reader, Refused, Writer, verify};
 
@@ -65,7 +66,7 @@ pub enum RebuildError {
     #[error("the journal at {} can be used, so nothing is rebuilt; `phoenix status` shows what it says; if it is not this fleet's, move it away first, with its `-wal` and `-shm`", path.display())]
     Usable {
         /// The journal.
-        path: std::path::PathBuf,
+        path: PathBuf,
     },
     /// The marks of one fleet name two journals.
     #[error(
@@ -139,23 +140,27 @@ pub enum InPlace {
 
 /// Looks at the journal's place; refuses if a journal that can be used stands there. One without an entry is what a rebuild
 /// that was cut off leaves, and as good as none.
-pub fn place(path: &std::path::Path) -> Result<InPlace, RebuildError> {
-    let unusable = |why: &dyn std::fmt::Display| Ok(InPlace::Unusable(why.to_string()));
-    match Reader::open(path, &SCHEMA) {
+pub fn place(path: &Path) -> Result<InPlace, RebuildError> {
+    match flaw(path) {
+        Ok(Some(what)) => Ok(InPlace::Unusable(what)),
+        Ok(None) => Err(RebuildError::Usable { path: path.to_owned() }),
         Err(JournalError::Missing { .. }) => Ok(InPlace::Nothing),
         Err(
             error @ (JournalError::Damaged { .. }
             | JournalError::NotAJournal { .. }
             | JournalError::WalBesideEmpty { .. }
             | JournalError::WrongSchema { .. }),
-        ) => unusable(&error),
+        ) => Ok(InPlace::Unusable(error.to_string())),
         Err(error) => Err(error.into()),
-        Ok(reader) if reader.entries(.., None)?.is_empty() => unusable(&"it holds no entry"),
-        Ok(_) => match verify(path)?.findings.first() {
-            Some(finding) => unusable(finding),
-            None => Err(RebuildError::Usable { path: path.to_owned() }),
-        },
     }
+}
+
+/// Why a journal cannot be used, if all of it can be read; nothing if it can be used.
+fn flaw(path: &Path) -> Result<Option<String>, JournalError> {
+    if Reader::open(path, &SCHEMA)?.entries(.., None)?.is_empty() {
+        return Ok(Some("it holds no entry".to_owned()));
+    }
+    Ok(verify(path)?.findings.first().map(ToString::to_string))
 }
 
 /// Looks at every container of the manifest and works out what can be recorded of it. Changes nothing on the host.

@@ -4,11 +4,12 @@
 //! lock. A fleet that is where it should be therefore costs no write. Not here: the loop (`work`) and what it does (`turn`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use phoenix_journal::{Append, Binding, Digest, Epoch, Journal, JournalError, JournalId, Reader, Writer, WriterInfo, upgrade};
+use phoenix_journal::{Append, Binding, Digest, Epoch, Journal, JournalError, JournalId, Reader, Seq, Writer, WriterInfo, upgrade};
 
 use crate::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Stand};
 use crate::host::{Host, HostError, Territory};
@@ -74,6 +75,15 @@ pub enum RunError {
     #[error("there is no journal at {}; `phoenix up FLEET` begins one", path.display())]
     NoJournal {
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The journal holds nothing, so there is nothing to go on with.
+    #[error(
+        "the journal at {} holds no entry, so there is nothing to go on with; `phoenix up FLEET` begins a fleet, and `phoenix journal rebuild FLEET` makes the journal anew of one whose containers are there already",
+        path.display()
+    )]
+    NothingRecorded {
+        /// The journal.
         path: PathBuf,
     },
     /// The journal holds nothing, and containers bear marks of this fleet: it is another one, or what is left of it.
@@ -147,10 +157,9 @@ pub fn up(
         let containers = wanted.keys().map(|&ctid| (ctid, fleet.clone())).collect();
         Ok(Selection { command: RunCommand::Up, goal: Goal::Up, containers, facts })
     };
-    // A beginning is looked at now: somebody else may have made it since.
-    let known = match known.filter(|(_, account)| !account.runs.is_empty()) {
-        Some(known) => Some(known),
-        None => look(site)?,
+    let known = match known {
+        Some(known) if known.is_current()? => Some(known),
+        Some(_) | None => look(site)?,
     };
     run(site, known, jobs, channel, observer, true, select)
 }
@@ -204,8 +213,23 @@ pub fn down(
     run(site, look(site)?, jobs, channel, observer, false, select)
 }
 
-/// A journal as it was when somebody looked, without its lock.
-pub type Known = (Reader, Account);
+/// A journal as it was when somebody looked, without its lock. While it lives, this process cannot write to that journal.
+#[derive(Debug)]
+pub struct Known {
+    /// The journal.
+    pub reader: Reader,
+    /// What it said.
+    pub account: Account,
+    /// Its last entry; 0 if there was none.
+    last: Seq,
+}
+
+impl Known {
+    /// Whether nothing was appended since.
+    fn is_current(&self) -> Result<bool, JournalError> {
+        Ok(self.reader.entries((Bound::Excluded(self.last), Bound::Unbounded), None)?.is_empty())
+    }
+}
 
 /// What the journal says now, read without its lock; nothing if there is no journal.
 pub fn look(site: &Site) -> Result<Option<Known>, RunError> {
@@ -215,8 +239,9 @@ pub fn look(site: &Site) -> Result<Option<Known>, RunError> {
         Err(error) => return Err(error.into()),
     };
     check_territory(site, &reader.binding()?)?;
-    let account = Account::of(reader.entries(.., None)?);
-    Ok(Some((reader, account)))
+    let entries = reader.entries(.., None)?;
+    let last = entries.last().map_or(Seq::new(0), |entry| entry.seq);
+    Ok(Some(Known { reader, account: Account::of(entries), last }))
 }
 
 fn run(
@@ -229,10 +254,15 @@ fn run(
     select: impl Fn(&Account, RunId, &Now) -> Result<Selection, RunError>,
 ) -> Result<Finished, RunError> {
     let id = RunId::from_random((site.entropy)());
-    if known.is_none() && !may_create {
-        return Err(RunError::NoJournal { path: site.journal.clone() });
+    match &known {
+        None if !may_create => return Err(RunError::NoJournal { path: site.journal.clone() }),
+        // What a lost journal leaves behind is not to look like one in use.
+        Some(known) if !may_create && known.account.runs.is_empty() => {
+            return Err(RunError::NothingRecorded { path: site.journal.clone() });
+        }
+        Some(_) | None => {}
     }
-    let is_new = known.as_ref().is_none_or(|(_, account)| account.runs.is_empty());
+    let is_new = known.as_ref().is_none_or(|known| known.account.lives.is_empty());
     if let Some(idle) = idle(site, known, id, jobs, &select)? {
         return Ok(idle);
     }
@@ -273,7 +303,7 @@ fn idle(
     select: &impl Fn(&Account, RunId, &Now) -> Result<Selection, RunError>,
 ) -> Result<Option<Finished>, RunError> {
     let now = site.host.now()?;
-    let Some((reader, account)) = known else {
+    let Some(Known { reader, account, last: _ }) = known else {
         // Problems are told before a journal is made for nothing.
         select(&Account::default(), id, &now)?;
         return Ok(None);

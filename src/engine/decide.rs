@@ -8,7 +8,7 @@ use crate::machine::{Declaration, Due, Fact, Life, Note, Past, Quarantine, Quara
 use crate::manifest::Origin;
 use crate::plan::{Action, Doubt, Effect, HoldBy, Intent, Reason, StartPurpose};
 
-use super::reconcile::{Finding, reconcile};
+use super::reconcile::{Finding, is_back, reconcile};
 use super::{Engine, Goal, Outbox, Phase, Request, Share, limits};
 
 /// What `decide` came to.
@@ -119,7 +119,13 @@ impl Engine {
         }
         let (verify, goal) = (self.orders.verify, self.orders.goal);
         let Some(life) = self.life(ctid) else { return Next::Over };
-        let finding = sight.and_then(|sight| reconcile(life, &mark, sight.seen.as_deref(), verify));
+        let finding = sight.as_ref().and_then(|sight| reconcile(life, &mark, sight.seen.as_deref(), verify));
+        if goal == Goal::Down && sight.as_ref().is_some_and(|sight| is_back(life, sight.seen.as_deref(), finding.as_ref())) {
+            // What was seen is compared with what it then claims, as of any other.
+            let back = Finding { topic: Topic::Standing, state: life.state(), standing: Standing::Active };
+            self.slot(ctid).sight = sight;
+            return Next::Note(back);
+        }
         // What is to go may have drifted; whose it is still matters, unless it was moved away already and bears our name.
         let moved = life.record(&Step::DownDestroy).leftover.is_some();
         let finding = finding.filter(|finding| goal == Goal::Up || !(moved || is_drift(&finding.standing)));

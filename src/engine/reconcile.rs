@@ -57,6 +57,19 @@ pub(super) fn outlives(life: &Life, mark: &Mark, seen: Option<&Seen>) -> Option<
     Some(Quarantine { reason: QuarantineReason::JournalOlder, evidence })
 }
 
+/// Whether something is there of which the journal says that it is gone, another's or without a mark, and `finding`, what this
+/// look came to, does not say so any more. What was recorded once is no proof that it can be forgotten.
+pub(super) fn is_back(life: &Life, seen: Option<&Seen>, finding: Option<&Finding>) -> bool {
+    use QuarantineReason::{Foreign, Gone, JournalOlder, MarkMissing};
+    let says = |standing: &Standing, reasons: &[QuarantineReason]| match standing {
+        Standing::Quarantined(quarantine) => reasons.contains(&quarantine.reason),
+        Standing::Active | Standing::Waiting(_) | Standing::Failed { .. } => false,
+    };
+    let unproven =
+        finding.is_some_and(|finding| finding.topic == Topic::Standing && says(&finding.standing, &[Foreign, MarkMissing, JournalOlder]));
+    seen.is_some() && says(&life.standing, &[Gone, Foreign, MarkMissing]) && !unproven
+}
+
 fn set_aside(life: &Life, quarantine: Quarantine) -> Finding {
     Finding { topic: Topic::Standing, state: life.state(), standing: Standing::Quarantined(quarantine) }
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use phoenix::driver::RunError;
+use phoenix::driver::{RunError, rebuild};
 use phoenix::host::HostError;
 use phoenix_journal::{Append, JournalError, Writer};
 
@@ -81,6 +81,7 @@ fn judge(history: &History, image: &Image, world: phoenix::host::sim::World, mus
         }
         Became::Refused(error) => {
             check_text(&error, &laid.path, what);
+            check_remedy(&error, &laid.path, what);
             tally.refused += 1;
         }
     }
@@ -97,6 +98,15 @@ pub(crate) fn check_text(error: &RunError, path: &Path, what: &str) {
     assert!(text.contains(&*path.display().to_string()), "{what}: no file in: {text}");
     assert!(text.contains("backup") || text.contains("newer"), "{what}: nothing to do in: {text}");
     assert!(!matches!(error, RunError::Drive(_)), "{what}: noticed only after the run had begun: {text}");
+}
+
+/// Where the advice is to rebuild the journal, that is possible.
+#[track_caller]
+fn check_remedy(error: &RunError, path: &Path, what: &str) {
+    if chain(error).contains("rebuild") {
+        let place = rebuild::place(path);
+        assert!(matches!(place, Ok(rebuild::InPlace::Unusable(_))), "{what}: {place:?} after: {}", chain(error));
+    }
 }
 
 /// Where the frames of the last group begin.

@@ -32,11 +32,14 @@ pub(crate) fn take_up(path: &Path, world: World, specs: &[Spec]) -> Result<(Fini
 /// The same on a host that is looked at afterwards, whatever came of it.
 pub(crate) fn on(sim: &Sim, path: &Path, specs: &[Spec]) -> Result<Finished, RunError> {
     let site = Site { host: Arc::new(sim.clone()), journal: path.to_owned(), writer: info(), entropy };
-    let known = look(&site)?.map_or(0, |(_, account)| account.lives.len());
+    let known = look(&site)?.map_or(0, |known| known.account.lives.len());
     let channel = Channel::new();
     let mut finished = None;
-    if known > 0 {
-        finished = Some(resume(&site, None, JOBS, &channel, &mut Silent)?);
+    match resume(&site, None, JOBS, &channel, &mut Silent) {
+        Ok(resumed) => finished = Some(resumed),
+        // What a person tries next.
+        Err(RunError::NothingRecorded { .. }) => {}
+        Err(refused) => return Err(refused),
     }
     if known < specs.len() {
         finished = Some(up(&site, look(&site)?, &fleet(), &wanted(specs.to_vec()), JOBS, &channel, &mut Silent)?);

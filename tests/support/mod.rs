@@ -178,8 +178,9 @@ impl Stage {
         command.envs(std::env::var_os("PHOENIX_SABOTAGE").map(|bug| ("PHOENIX_SABOTAGE", bug)));
         command.env("PHOENIX_JOURNAL", self.path().join("journal/journal.db")).env("TZ", "UTC").env("HOME", self.path());
         let named = arguments.contains(&"--host");
-        // The journal says which host it belongs to; before there is one, it has to be said.
-        if !named && !self.path().join("journal/journal.db").exists() {
+        // The journal says which host it belongs to; before there is one, or where it is not believed, it has to be said, lest the
+        // containers of this machine are touched.
+        if !named && (!self.path().join("journal/journal.db").exists() || arguments.contains(&"rebuild")) {
             command.args(["--host", "sim"]);
         }
         for (name, value) in &self.variables {
