@@ -40,7 +40,11 @@ pub(super) fn verify(setting: &Setting) -> Result<Exit, CliError> {
         for finding in &findings {
             let _ = writeln!(text, "  {finding}");
         }
-        text.push_str(if findings.is_empty() { "Nothing was changed, lost or added.\n" } else { "" });
+        text.push_str(if findings.is_empty() {
+            "Every entry is as it was written, and none is missing before the last one.\n"
+        } else {
+            ""
+        });
         print(&text)?;
     }
     if report.is_clean() { Ok(Exit::Well) } else { Err(CliError::NotWhole { findings: count(findings.len(), "finding") }) }

@@ -285,9 +285,10 @@ impl Engine {
             return Next::Over;
         }
         // First of all: once the container is forgotten, nobody knows of what is left of it; what bears no mark yet only the
-        // repair knows for ours; and what a snapshot left in part locks it.
+        // repair knows for ours; and what a snapshot left in part locks it. Where a stranger lies now, nothing is left to repair.
+        let is_anothers = matches!(&life.standing, Standing::Quarantined(quarantine) if quarantine.reason == QuarantineReason::Foreign);
         for step in [Step::DownDestroy, Step::DefineCreate, Step::DefineClone, Step::CloneHold, Step::CloneRelease, Step::SnapshotTake] {
-            if let Some(leftover) = life.record(&step).leftover {
+            if let Some(leftover) = life.record(&step).leftover.filter(|_| !is_anothers) {
                 return Next::Take(step.repair(), Action::Repair { leftover }, Reason::Interrupted);
             }
         }

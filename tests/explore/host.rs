@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) begun: Option<Token>,
     /// The result that a shim left, and of which intent.
     pub(crate) left: Option<Left>,
+    /// What somebody has moved away, with its scripts, and may put back.
+    pub(crate) away: Option<(Guest, BTreeMap<Step, ScriptEnd>)>,
 }
 
 /// What a shim leaves on the host's disk.
@@ -287,7 +289,7 @@ impl Host {
             Action::Mark => self.with_guest(ctid, |guest| guest.marked = true),
             Action::Hold { by: HoldBy::Stop, .. } if self.slip == Some(Slip::HoldsInWordsOnly) => {}
             Action::Hold { by: HoldBy::Stop, .. } | Action::Stop { .. } => {
-                if self.place(ctid).held == Some(HoldBy::Snapshot) {
+                if self.place(ctid).held == Some(HoldBy::Snapshot) && effect.intent.step.step != Step::DownStop {
                     self.harm.push(Harm::LiveSourceStopped(format!("{} of {ctid}", effect.intent.step)));
                 }
                 self.place_mut(ctid).up = None;

@@ -5,16 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use phoenix::engine::{Engine, Stand};
+use phoenix::engine::{Engine, Goal, Stand};
 use phoenix::ids::{Ctid, State, Step};
-use phoenix::journal::{Account, with_texts};
 use phoenix::machine::{RunEnd, Standing};
 use phoenix::manifest::Origin;
 use phoenix::plan::Effect;
-use phoenix_journal::{Append, Digest};
 
 use super::host::{Harm, ScriptEnd};
-use super::node::{Budget, Fleet, Node, Op, Phase};
+use super::node::{Budget, Fleet, Node, Op, Phase, told_by};
 use super::search::{ALWAYS_ENDS, Violation};
 
 /// All that can be asked of a situation.
@@ -24,9 +22,13 @@ pub(crate) fn of_situation(fleet: &Fleet, node: &Node, given: Budget) -> Result<
     if let Phase::Ended(engine, end) = &node.phase {
         invariant_ended_means_terminal_or_quarantined(fleet, engine)?;
         invariant_crashes_alone_keep_nothing_from_its_end(node, *end, given)?;
-        if *end == RunEnd::Done && !node.surprised {
-            invariant_done_means_done(fleet, engine, node)?;
-            invariant_snapshots_are_released(node)?;
+        match node.goal {
+            Goal::Up if *end == RunEnd::Done && !node.surprised => {
+                invariant_done_means_done(fleet, engine, node)?;
+                invariant_snapshots_are_released(node)?;
+            }
+            Goal::Down if *end == RunEnd::Done && !node.surprised => invariant_down_means_gone(engine, node)?,
+            Goal::Up | Goal::Down => {}
         }
     }
     Ok(())
@@ -66,11 +68,11 @@ fn invariant_volumes_follow_finalization(engine: &Engine, effect: &Effect) -> Re
     Err(Violation::new("invariant_volumes_follow_finalization", format!("{} of {ctid} begins without it", effect.intent.step)))
 }
 
-/// From the intent of `clone.hold` to the outcome of `clone.release` nothing else is done to a source.
+/// From the intent of `clone.hold` to the outcome of `clone.release` nothing else is done to a source, unless it is to go.
 fn invariant_a_held_source_takes_no_other_step(engine: &Engine, effect: &Effect) -> Result<(), Violation> {
     let ctid = effect.intent.ctid;
     let held = engine.lives().any(|(of, life)| of == ctid && life.as_ref().is_ok_and(|life| life.held().is_some()));
-    if !held || matches!(effect.intent.step.step, Step::CloneHold | Step::CloneRelease) {
+    if !held || matches!(effect.intent.step.step, Step::CloneHold | Step::CloneRelease | Step::DownStop | Step::DownDestroy) {
         return Ok(());
     }
     let what = format!("{} of {ctid} begins while it is held", effect.intent.step);
@@ -131,12 +133,7 @@ fn invariant_acknowledged_is_durable(node: &Node) -> Result<(), Violation> {
 
 /// What the journal tells is what the engine has in mind: the fold of history and the fold of the present are one.
 pub(crate) fn invariant_journal_tells_what_the_engine_knows(node: &Node) -> Result<(), Violation> {
-    let mut told = Account::of(node.journal.replay(None).expect("memory can be read")).lives;
-    for life in told.values_mut().flatten() {
-        let filled = with_texts(&life.spec, |digest: &Digest| node.journal.blob(digest).ok().flatten());
-        life.spec = filled.expect("the journal keeps every script").into();
-    }
-    let (told, known) = (format!("{told:#?}"), format!("{:#?}", node.lives()));
+    let (told, known) = (format!("{:#?}", told_by(&node.journal)), format!("{:#?}", node.lives()));
     if told == known {
         return Ok(());
     }
@@ -171,7 +168,8 @@ fn invariant_ended_means_terminal_or_quarantined(fleet: &Fleet, engine: &Engine)
 
 /// Where nothing failed and nobody meddled, every run that is not killed ends well, whatever was killed before.
 fn invariant_crashes_alone_keep_nothing_from_its_end(node: &Node, end: RunEnd, given: Budget) -> Result<(), Violation> {
-    let harmless = node.left.failures == given.failures && node.left.meddlers == given.meddlers;
+    // What was half destroyed when somebody said `up` after all is a person's to decide.
+    let harmless = node.left.failures == given.failures && node.left.meddlers == given.meddlers && node.left.ups == given.ups;
     if end == RunEnd::Done || !harmless {
         return Ok(());
     }
@@ -205,6 +203,17 @@ fn invariant_done_means_done(fleet: &Fleet, engine: &Engine, node: &Node) -> Res
         let completed = scripts.iter().all(|step| place.scripts.get(step) == Some(&ScriptEnd::Succeeded));
         if !whole || !completed || place.up.is_none() || place.held.is_some() {
             return Err(Violation::new("invariant_done_means_done", format!("{ctid} counts as done, and is {place:#?}")));
+        }
+    }
+    Ok(())
+}
+
+/// A `down` that ended well left nothing on the host that is ours.
+fn invariant_down_means_gone(engine: &Engine, node: &Node) -> Result<(), Violation> {
+    for (ctid, _) in engine.lives() {
+        let place = node.host.place(ctid);
+        if place.guest.as_ref().is_some_and(|guest| guest.incarnation.is_some()) || (place.guest.is_none() && place.up.is_some()) {
+            return Err(Violation::new("invariant_down_means_gone", format!("{ctid} counts as gone, and is {place:#?}")));
         }
     }
     Ok(())

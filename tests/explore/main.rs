@@ -66,7 +66,17 @@ fn exploration(specs: Vec<Spec>, budget: Budget) -> Exploration {
 }
 
 fn budget(failures: u32, crashes: u32, meddlers: u32, jobs: usize) -> Budget {
-    Budget { failures, crashes, meddlers, jobs }
+    Budget { failures, crashes, meddlers, downs: 0, ups: 0, jobs }
+}
+
+/// With a person who says `down` once.
+fn and_down(budget: Budget) -> Budget {
+    Budget { downs: 1, ..budget }
+}
+
+/// With a person who says `down` once, and one who says `up` once more.
+fn and_up_again(budget: Budget) -> Budget {
+    Budget { ups: 1, ..and_down(budget) }
 }
 
 /// No script and no check: fewer steps, where others are of interest.
@@ -100,10 +110,12 @@ fn check_live(name: &str, specs: &[Spec], short: &[Budget], full: &[Budget]) {
 #[expect(clippy::print_stdout, reason = "the numbers are what is published")]
 fn check_on(copies_live: bool, name: &str, specs: &[Spec], short: &[Budget], full: &[Budget]) {
     for &budget in if is_full() { full } else { short } {
-        let Budget { failures, crashes, meddlers, jobs } = budget;
+        let Budget { failures, crashes, meddlers, downs, ups, jobs } = budget;
         let exploration = Exploration { copies_live, ..exploration(specs.to_vec(), budget) };
         let explored = explore(&exploration).unwrap_or_else(|found| panic!("{name}: {found}"));
-        println!("explored: fleet={name} failures={failures} crashes={crashes} meddlers={meddlers} jobs={jobs} {explored}");
+        println!(
+            "explored: fleet={name} failures={failures} crashes={crashes} meddlers={meddlers} downs={downs} ups={ups} jobs={jobs} {explored}"
+        );
     }
 }
 
@@ -117,6 +129,47 @@ fn one_container() {
 fn one_container_and_people_at_the_host() {
     let specs = [mounted(spec(100), "media")];
     check("meddled", &specs, &[budget(1, 1, 1, 1)], &[budget(2, 2, 2, 1)]);
+}
+
+#[test]
+fn one_container_that_goes_down() {
+    let specs = [slim(mounted(spec(100), "media"))];
+    let short = [budget(0, 1, 1, 1), budget(0, 0, 2, 1), budget(1, 1, 0, 1)];
+    check("down", &specs, &short.map(and_down), &[budget(0, 1, 2, 1), budget(1, 1, 1, 1), budget(1, 2, 0, 1)].map(and_down));
+}
+
+#[test]
+fn one_container_that_goes_down_and_comes_up_again() {
+    let specs = [slim(mounted(spec(100), "media"))];
+    let (short, full) = ([budget(0, 1, 0, 1), budget(0, 0, 1, 1)], [budget(0, 1, 1, 1), budget(1, 1, 0, 1), budget(0, 0, 2, 1)]);
+    check("again", &specs, &short.map(and_up_again), &full.map(and_up_again));
+}
+
+#[test]
+fn a_container_and_one_that_waits_for_it_go_down() {
+    let specs = [slim(spec(100)), slim(depending(spec(101), 100))];
+    check("dependency down", &specs, &[and_down(budget(0, 1, 0, 2))], &[and_up_again(budget(0, 1, 0, 2)), and_down(budget(1, 0, 1, 1))]);
+}
+
+#[test]
+fn a_container_and_its_clone_go_down() {
+    let specs = [slim(spec(100)), slim(cloned(spec(101), 100))];
+    let full = [and_down(budget(0, 1, 1, 1)), and_down(budget(1, 1, 0, 1)), and_up_again(budget(0, 1, 0, 1))];
+    check("clone down", &specs, &[and_down(budget(0, 1, 0, 2))], &full);
+}
+
+#[test]
+fn a_source_that_goes_on_running_and_its_clone_go_down() {
+    let specs = [slim(spec(100)), slim(cloned(spec(101), 100))];
+    let full = [and_down(budget(0, 1, 1, 1)), and_down(budget(1, 1, 0, 1)), and_up_again(budget(0, 1, 0, 1))];
+    check_live("live down", &specs, &[and_down(budget(0, 1, 0, 1))], &full);
+}
+
+#[test]
+fn a_container_with_everything_that_only_proxmox_has_goes_down() {
+    let specs = [with_snapshot(on_proxmox(slim(mounted(spec(100), "media"))))];
+    let full = [and_down(budget(1, 1, 1, 1)), and_up_again(budget(0, 1, 0, 1))];
+    check_live("proxmox down", &specs, &[and_down(budget(0, 1, 0, 1))], &full);
 }
 
 #[test]

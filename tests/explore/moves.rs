@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use phoenix::driver::Lives;
 use phoenix::engine::{Event, limits};
 use phoenix::ids::{Ctid, Wall};
 use phoenix::machine::{FailureClass, Report, StepResult, Wait, WaitKind};
@@ -21,7 +22,10 @@ use super::slips::Slip;
 pub(crate) fn follow(fleet: &Fleet, node: &Node) -> Vec<Step<Node>> {
     let mut steps = Vec::new();
     match &node.phase {
-        Phase::Down(lives) => steps.push(Step { what: "resume".to_owned(), is_sure: true, next: node.recovered(fleet, lives) }),
+        Phase::Down(lives) => {
+            steps.push(Step { what: "resume".to_owned(), is_sure: true, next: node.recovered(fleet, lives) });
+            steps.extend(words(fleet, node, lives));
+        }
         Phase::Running(_) => {
             steps.extend(completions(node));
             steps.extend(answers(fleet, node));
@@ -33,10 +37,22 @@ pub(crate) fn follow(fleet: &Fleet, node: &Node) -> Vec<Step<Node>> {
         }
         Phase::Ended(..) => {
             let now = Cut { journal: Rc::clone(&node.journal), lives: node.lives() };
+            steps.extend(words(fleet, node, &now.lives));
+            if node.left.downs > 0 {
+                steps.extend(meddling(node));
+            }
             steps.extend(crashes(node, &now, "after the end: "));
         }
     }
     steps
+}
+
+/// What a person may say while nobody is at work.
+fn words(fleet: &Fleet, node: &Node, lives: &Lives) -> Vec<Step<Node>> {
+    let said = |what: &str, next| Step { what: what.to_owned(), is_sure: false, next };
+    let down = (node.left.downs > 0).then(|| said("down", node.taken_down(fleet, lives)));
+    let up = (node.left.ups > 0).then(|| said("up", node.brought_up(fleet, lives)));
+    down.into_iter().chain(up).collect()
 }
 
 /// How an effect that is under way may come out.
@@ -327,9 +343,18 @@ fn meddling(node: &Node) -> Vec<Step<Node>> {
         for (what, guest) in [("is removed by hand", None), ("is replaced by a stranger", Some(Guest::stranger()))] {
             let mut next = meddled(node);
             let place = next.host.place_mut(ctid);
-            (place.guest, place.up, place.left, place.held) = (guest, None, None, None);
-            place.scripts.clear();
+            let scripts = std::mem::take(&mut place.scripts);
+            let ours = std::mem::replace(&mut place.guest, guest).filter(|guest| guest.incarnation.is_some());
+            (place.up, place.left, place.held) = (None, None, None);
+            // Who cannot come to be down cannot tell whether it is back.
+            place.away = ours.map(|guest| (guest, scripts)).filter(|_| node.left.downs > 0).or(place.away.take());
             steps.push(Step { what: format!("{ctid} {what}"), is_sure: false, next: Ok(next) });
+        }
+        let mut back = meddled(node);
+        let place = back.host.place_mut(ctid);
+        if let Some((guest, scripts)) = place.away.take() {
+            (place.guest, place.scripts, place.up) = (Some(guest), scripts, None);
+            steps.push(Step { what: format!("{ctid} is put back"), is_sure: false, next: Ok(back) });
         }
         let mut unmarked = meddled(node);
         if let Some(guest) = unmarked.host.place_mut(ctid).guest.as_mut().filter(|guest| guest.marked) {

@@ -10,11 +10,11 @@ use std::rc::Rc;
 use phoenix::driver::{Lives, Wanted, opening_up, run_opened};
 use phoenix::engine::{Dice, Engine, Event, Goal, Orders, Outbox, Request};
 use phoenix::ids::{Ctid, FleetName, Incarnation, Moment, Now, RunId, Wall};
-use phoenix::journal::SCHEMA;
-use phoenix::machine::{Fact, Life, Line, Report, RunCommand, RunEnd, StepResult, Wait, WaitKind};
+use phoenix::journal::{Account, SCHEMA, with_texts};
+use phoenix::machine::{Fact, Line, Report, RunCommand, RunEnd, StepResult, Wait, WaitKind};
 use phoenix::manifest::Spec;
 use phoenix::plan::{Doubt, Effect};
-use phoenix_journal::{Append, JournalId, Memory};
+use phoenix_journal::{Append, Digest, JournalId, Memory};
 
 use super::host::Host;
 use super::invariants;
@@ -28,8 +28,12 @@ pub(crate) struct Budget {
     pub(crate) failures: u32,
     /// Kills of Phoenix, with or without its children, and of the host.
     pub(crate) crashes: u32,
-    /// People who remove, replace or unmark a container.
+    /// People who remove, replace, unmark or put back a container.
     pub(crate) meddlers: u32,
+    /// People who say `down`, at any time when nobody is at work.
+    pub(crate) downs: u32,
+    /// People who say `up` again, at any such time.
+    pub(crate) ups: u32,
     /// Effects at once.
     pub(crate) jobs: usize,
 }
@@ -38,6 +42,8 @@ pub(crate) struct Budget {
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) phase: Phase,
+    /// Where the last run was to lead.
+    pub(crate) goal: Goal,
     pub(crate) journal: Rc<Memory>,
     pub(crate) host: Host,
     /// Effects that the host has been handed and has not reported on.
@@ -103,7 +109,9 @@ impl Node {
         let journal = Memory::new(&SCHEMA, JournalId::from_bytes([1; 16])).expect("the rows make rules");
         let phase = Phase::Down(Rc::default());
         let (ops, settles, wakes) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let node = Self { phase, journal: Rc::new(journal), host, ops, settles, wakes, left, told: 0, surprised: false, before: None };
+        let goal = Goal::Up;
+        let node =
+            Self { phase, goal, journal: Rc::new(journal), host, ops, settles, wakes, left, told: 0, surprised: false, before: None };
         let mut fresh = 0;
         let incarnation = || {
             fresh += 1;
@@ -111,11 +119,7 @@ impl Node {
         };
         let first = opening_up(RunId::from_random([1; 16]), &Fleet::name(), &fleet.wanted, &Lives::new(), incarnation, Wall(0));
         let first = first.expect("a new fleet can be declared");
-        let lives = first.iter().filter_map(|fact| match fact {
-            Fact::Declared(declaration) => Some((declaration.ctid, Ok(Life::declared(declaration)))),
-            Fact::Intended(..) | Fact::Outcome(_) | Fact::Noted(_) | Fact::RunOpened(_) | Fact::RunClosed(_) => None,
-        });
-        node.begin(fleet, RunCommand::Up, lives.collect(), first)
+        node.begin(fleet, RunCommand::Up, Lives::new(), first)
     }
 
     /// The situation after `resume` has looked and begun.
@@ -123,20 +127,51 @@ impl Node {
         Self { surprised: false, ..self.clone() }.begin(fleet, RunCommand::Resume, lives.clone(), Vec::new())
     }
 
-    fn begin(mut self, fleet: &Fleet, command: RunCommand, lives: Lives, facts: Vec<Fact>) -> Result<Self, Violation> {
-        let run = RunId::from_random([u8::try_from(self.journal.epochs().len() + 1).expect("few runs"); 16]);
+    /// The situation after a person said `down`.
+    pub(crate) fn taken_down(&self, fleet: &Fleet, lives: &Lives) -> Result<Self, Violation> {
+        let mut node = Self { surprised: false, goal: Goal::Down, ..self.clone() };
+        node.left.downs -= 1;
+        node.begin(fleet, RunCommand::Down, lives.clone(), Vec::new())
+    }
+
+    /// The situation after a person said `up` once more.
+    pub(crate) fn brought_up(&self, fleet: &Fleet, lives: &Lives) -> Result<Self, Violation> {
+        let mut node = Self { surprised: false, goal: Goal::Up, ..self.clone() };
+        node.left.ups -= 1;
+        let run = node.next_run();
+        let mut fresh = 0;
+        let incarnation = || {
+            fresh += 1;
+            Incarnation::from_random([0x80 + 8 * u8::try_from(node.journal.epochs().len()).expect("few runs") + fresh; 16])
+        };
+        match opening_up(run, &Fleet::name(), &fleet.wanted, lives, incarnation, Wall(0)) {
+            Ok(facts) => node.begin(fleet, RunCommand::Up, lives.clone(), facts),
+            Err(refused) => Err(Violation::new("invariant_the_same_manifest_is_never_refused", format!("{refused:?}"))),
+        }
+    }
+
+    fn next_run(&self) -> RunId {
+        RunId::from_random([u8::try_from(self.journal.epochs().len() + 1).expect("few runs"); 16])
+    }
+
+    fn begin(mut self, fleet: &Fleet, command: RunCommand, mut lives: Lives, facts: Vec<Fact>) -> Result<Self, Violation> {
+        let run = self.next_run();
         let mut journal = self.journal.reopened();
         let named = fleet.wanted.keys().map(|&ctid| (ctid, Fleet::name())).collect();
         let mut first = vec![Line::Fact(run_opened(run, command, named, self.left.jobs, Wall(0)))];
+        let declares = !facts.is_empty();
         first.extend(facts.into_iter().map(Line::Fact));
         journal.begin(first).map_err(|why| Violation::new("invariant_journal_accepts_everything", format!("{why:?}")))?;
+        if declares {
+            lives = told_by(&journal);
+        }
         let observation = self.host.observe(&fleet.specs, journal.journal());
         let verify = lives.values().flatten().filter_map(|life| life.init()).any(|init| init.boot != observation.boot);
         let (epoch, _) = journal.epoch().expect("a journal that was begun has an epoch");
         let mut seed = [0; 16];
         seed[0] = u8::try_from(epoch.get()).expect("few runs");
         let (journal_id, jobs) = (journal.journal(), self.left.jobs);
-        let orders = Orders { run, goal: Goal::Up, journal: journal_id, epoch, jobs, verify, dice: Dice::new(seed) };
+        let orders = Orders { run, goal: self.goal, journal: journal_id, epoch, jobs, verify, dice: Dice::new(seed) };
         self.told = journal.len();
         self.journal = Rc::new(journal);
         self.phase = Phase::Running(Engine::new(orders, lives, observation));
@@ -259,4 +294,14 @@ impl Node {
 
 fn lives_of(engine: &Engine) -> Rc<Lives> {
     Rc::new(engine.lives().map(|(ctid, life)| (ctid, life.as_ref().map_err(Clone::clone).cloned())).collect())
+}
+
+/// What a journal tells, scripts with their texts.
+pub(crate) fn told_by(journal: &Memory) -> Lives {
+    let mut told = Account::of(journal.replay(None).expect("memory can be read")).lives;
+    for life in told.values_mut().flatten() {
+        let filled = with_texts(&life.spec, |digest: &Digest| journal.blob(digest).ok().flatten());
+        life.spec = filled.expect("the journal keeps every script").into();
+    }
+    told
 }

@@ -7,22 +7,23 @@
 use std::fmt::Write;
 
 use phoenix::driver::Lives;
-use phoenix::engine::Engine;
+use phoenix::engine::{Engine, Goal};
 use phoenix::ids::{Ctid, State, Step};
 use phoenix::machine::{Life, Past, Record, Standing};
 use phoenix::plan::{Action, Init, Intent, Reason};
 
-use super::host::Host;
+use super::host::{Guest, Host};
 use super::node::{Node, Phase};
 
 /// All that decides what may follow.
 pub(crate) fn print(node: &Node) -> String {
     let mut text = String::with_capacity(2048);
+    writeln!(text, "{:?}", node.goal).expect("memory");
     match &node.phase {
-        Phase::Running(engine) => print_engine(&mut text, engine),
+        Phase::Running(engine) => print_engine(&mut text, engine, node.goal),
         Phase::Ended(engine, end) => {
             writeln!(text, "{end:?}").expect("memory");
-            print_engine(&mut text, engine);
+            print_engine(&mut text, engine, node.goal);
         }
         Phase::Down(_) => text.push_str("down\n"),
     }
@@ -40,7 +41,7 @@ pub(crate) fn print(node: &Node) -> String {
 }
 
 /// What the engine knows beyond the lives.
-fn print_engine(text: &mut String, engine: &Engine) {
+fn print_engine(text: &mut String, engine: &Engine, goal: Goal) {
     let debug = format!("{engine:?}");
     let verify = piece(&debug, "verify: ", ",");
     writeln!(text, "verify {verify}").expect("memory");
@@ -48,7 +49,9 @@ fn print_engine(text: &mut String, engine: &Engine) {
     for slot in debug.split(", phase: ").skip(1) {
         slots += 1;
         let phase: &str = slot.split(|c: char| !c.is_ascii_alphabetic()).next().expect("a first piece");
-        let seen = piece(slot, "sight: ", "(").len() < "None, ".len();
+        let sight = piece(slot, "sight: ", ", wait: ");
+        // On the way up it is compared at once, and decides nothing later.
+        let seen = if goal == Goal::Up { if sight == "None" { "no" } else { "yes" } } else { sight };
         let locked = piece(slot, "locked_since: ", "(").len() < "None, ".len();
         writeln!(text, "{phase} {seen} {locked} {}", piece(slot, "unknowns: ", " }")).expect("memory");
     }
@@ -117,7 +120,7 @@ fn print_record(text: &mut String, state: State, step: &Step, record: &Record) {
 }
 
 fn is_judged(step: &Step) -> bool {
-    step.is_script() || *step == Step::DefineMark
+    step.is_script() || matches!(step, Step::DefineMark | Step::DownDestroy)
 }
 
 /// The state that a step leads into, for those below the last state that nothing falls back from.
@@ -186,23 +189,19 @@ fn print_host(text: &mut String, node: &Node) {
     for (ctid, place) in &node.host.places {
         write!(text, "{ctid} up {} held {:?} {:?}", place.up.is_some(), place.held, place.scripts).expect("memory");
         if let Some(guest) = &place.guest {
-            let super::host::Guest {
-                incarnation: _,
-                half,
-                marked,
-                mapped,
-                configured,
-                attached,
-                autostart,
-                locked_for,
-                walled,
-                point,
-                copy,
-            } = guest;
-            write!(text, " {half} {marked} {mapped} {configured} {attached:?} {autostart} {locked_for:?}").expect("memory");
-            write!(text, " {walled} {point:?} {copy:?}").expect("memory");
+            print_guest(text, guest);
+        }
+        if let Some((guest, scripts)) = &place.away {
+            write!(text, " away {scripts:?}").expect("memory");
+            print_guest(text, guest);
         }
         text.push('\n');
     }
     writeln!(text, "{:?} {}", node.host.prepared, node.host.fetched).expect("memory");
+}
+
+fn print_guest(text: &mut String, guest: &Guest) {
+    let Guest { incarnation: _, half, marked, mapped, configured, attached, autostart, locked_for, walled, point, copy } = guest;
+    write!(text, " {half} {marked} {mapped} {configured} {attached:?} {autostart} {locked_for:?}").expect("memory");
+    write!(text, " {walled} {point:?} {copy:?}").expect("memory");
 }

@@ -79,15 +79,17 @@ pub(crate) struct Strike {
     /// From before it to after it, in milliseconds since 1970.
     pub(crate) from: i64,
     pub(crate) to: i64,
-    /// The container whose init was hit, which takes its time to go; `None` if anything may have been.
-    pub(crate) init_of: Option<u32>,
+    /// The container that was hit; `None` if any may have been.
+    pub(crate) hit: Option<u32>,
+    /// Whether it was the container's init, which takes its time to go.
+    pub(crate) is_init: bool,
 }
 
 impl Strike {
     /// Whether it can have cut off what was under way in a container in that time.
     fn may_cut(&self, place: u32, (from, to): (i64, i64)) -> bool {
-        let leaving_ms = if self.init_of.is_some() { 2_000 } else { 100 };
-        self.init_of.is_none_or(|hit| hit == place) && self.from <= to && from <= self.to + leaving_ms
+        let leaving_ms = if self.is_init { 2_000 } else { 100 };
+        self.hit.is_none_or(|hit| hit == place) && self.from <= to && from <= self.to + leaving_ms
     }
 }
 

@@ -164,21 +164,21 @@ impl Storm<'_> {
     fn strike(&mut self, mut phoenix: Working, victims: &[Victim]) -> Option<Working> {
         let victim = *self.dice.pick(victims).expect("somebody");
         let (steps, from) = (self.steps(), wall());
-        let at_once = |hit: bool| hit.then(|| Strike { from, to: wall(), init_of: None });
+        let at_once = |hit: bool| hit.then(|| Strike { from, to: wall(), hit: None, is_init: false });
         let strike = match victim {
             Victim::Phoenix => at_once(!phoenix.has_ended()),
-            Victim::Shim => self.lurk(|ground| anywhere(shims(ground).0)),
-            Victim::Program if self.ground.kind() == Kind::Pct => self.lurk(|ground| anywhere(programs(ground))),
-            Victim::Child | Victim::Program => self.lurk(|ground| anywhere(shims(ground).1)),
+            Victim::Shim => self.lurk(false, |ground| shims(ground).0),
+            Victim::Program if self.ground.kind() == Kind::Pct => self.lurk(false, programs),
+            Victim::Child | Victim::Program => self.lurk(false, |ground| shims(ground).1),
             Victim::All => {
                 let alive = !phoenix.has_ended();
                 phoenix.signal(rustix::process::Signal::KILL);
                 let (shims, below) = shims(self.ground);
-                shims.iter().chain(&below).for_each(Process::kill);
+                shims.iter().chain(&below).for_each(|(one, _)| one.kill());
                 at_once(alive || !shims.is_empty())
             }
-            Victim::Init => self.lurk(inits),
-            Victim::Monitor => self.lurk(monitors),
+            Victim::Init => self.lurk(true, inits),
+            Victim::Monitor => self.lurk(true, monitors),
             Victim::Host => {
                 let alive = !phoenix.has_ended() || !inits(self.ground).is_empty() || !shims(self.ground).0.is_empty();
                 self.boots += 1;
@@ -200,18 +200,18 @@ impl Storm<'_> {
         }
     }
 
-    /// Waits a little for victims, each with the container whose init goes with it, and kills one.
-    fn lurk(&mut self, victims: impl Fn(&Ground) -> Vec<(Process, Option<u32>)>) -> Option<Strike> {
+    /// Waits a little for victims, each with the container that is hit, and kills one.
+    fn lurk(&mut self, is_init: bool, victims: impl Fn(&Ground) -> Victims) -> Option<Strike> {
         let since = now();
         while since.elapsed().as_millis() < LURK_MS_MAX {
             let found = victims(self.ground);
-            if let Some((victim, init_of)) = self.dice.pick(&found) {
+            if let Some((victim, hit)) = self.dice.pick(&found) {
                 self.victims.push(format!("{victim:?}"));
                 let inits = if victim.is_monitor() { all() } else { Vec::new() };
                 let from = wall();
                 victim.kill();
                 inits.iter().filter(|init| init.parent == victim.pid).for_each(Process::kill);
-                return Some(Strike { from, to: wall(), init_of: *init_of });
+                return Some(Strike { from, to: wall(), hit: *hit, is_init });
             }
             pause(2);
         }
@@ -278,37 +278,35 @@ fn check_code(said: &Said) {
     assert!(!asks, "{}", said.all());
 }
 
-fn anywhere(victims: Vec<Process>) -> Vec<(Process, Option<u32>)> {
-    victims.into_iter().map(|victim| (victim, None)).collect()
-}
-
-fn inits(ground: &Ground) -> Vec<(Process, Option<u32>)> {
+fn inits(ground: &Ground) -> Victims {
     PLACES.iter().filter_map(|&place| Some((Process::of(ground.init(place)?)?, Some(place)))).collect()
 }
 
-fn monitors(ground: &Ground) -> Vec<(Process, Option<u32>)> {
+fn monitors(ground: &Ground) -> Victims {
     inits(ground).into_iter().filter_map(|(init, place)| Some((Process::of(init.parent)?, place))).collect()
 }
 
-/// The commands of Proxmox that are at work, and their workers.
-fn programs(ground: &Ground) -> Vec<Process> {
+/// Who can be killed, each with the container that is hit; `None` if any may be.
+type Victims = Vec<(Process, Option<u32>)>;
+
+/// The commands of Proxmox that are at work, and their workers. Which container one is about it may not say.
+fn programs(ground: &Ground) -> Victims {
     let directory = ground.path("pve/usr");
     let is_one = |one: &Process| fs::read_link(format!("/proc/{}/exe", one.pid)).is_ok_and(|program| program.starts_with(&directory));
-    all().into_iter().filter(is_one).collect()
+    all().into_iter().filter(is_one).map(|one| (one, None)).collect()
 }
 
-/// The ground's shims, and all that is below them but containers.
-fn shims(ground: &Ground) -> (Vec<Process>, Vec<Process>) {
+/// The ground's shims, and all that is below them but containers, each with the container that it works on.
+fn shims(ground: &Ground) -> (Victims, Victims) {
     let all = all();
-    let ctids: Vec<String> = PLACES.iter().map(|&place| ground.ctid(place).to_string()).collect();
-    let is_ours = |one: &&Process| one.is_shim() && one.argv.get(2).is_some_and(|ctid| ctids.contains(ctid));
-    let shims: Vec<Process> = all.iter().filter(is_ours).cloned().collect();
-    let mut below: Vec<Process> = Vec::new();
-    let mut parents: Vec<u32> = shims.iter().map(|shim| shim.pid).collect();
-    while let Some(parent) = parents.pop() {
+    let place_of = |one: &Process| PLACES.into_iter().find(|&place| one.argv.get(2) == Some(&ground.ctid(place).to_string()));
+    let shims = all.iter().filter(|one| one.is_shim()).filter_map(|shim| Some((shim.clone(), Some(place_of(shim)?)))).collect::<Vec<_>>();
+    let mut below = Vec::new();
+    let mut parents: Vec<(u32, Option<u32>)> = shims.iter().map(|(shim, place)| (shim.pid, *place)).collect();
+    while let Some((parent, place)) = parents.pop() {
         for child in all.iter().filter(|one| one.parent == parent && !one.is_monitor()) {
-            parents.push(child.pid);
-            below.push(child.clone());
+            parents.push((child.pid, place));
+            below.push((child.clone(), place));
         }
     }
     (shims, below)
