@@ -245,7 +245,8 @@ impl Storm<'_> {
             write!(by_kind, "{}{}:{count}", if by_kind.is_empty() { "" } else { "," }, format!("{victim:?}").to_lowercase()).expect("text");
         }
         format!(
-            "kills: rounds={} by_kind={by_kind} bring_ups={} lost={} doubled={} leaked={} seed={} seconds={}",
+            "kills: host={} rounds={} by_kind={by_kind} bring_ups={} lost={} doubled={} leaked={} seed={} seconds={}",
+            self.ground.kind().name(),
             self.all_kills(),
             self.bring_ups,
             self.faults.lost.len(),
