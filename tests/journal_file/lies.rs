@@ -5,10 +5,14 @@
 //! whose result lies on the host is not known to the journal: then the container is set aside, and the script is not started a
 //! second time. Not here: logs that are broken in the middle, which are refused (`flips`).
 
+use std::path::Path;
+
 use phoenix::driver::RunError;
 use phoenix::engine::Stand;
-use phoenix::host::sim::{Damage, Survivors, World};
+use phoenix::host::sim::{Damage, ScriptEnd, Survivors, World};
+use phoenix::journal::SCHEMA;
 use phoenix::machine::{QuarantineReason, Standing};
+use phoenix_journal::{Body, Entry, Reader};
 
 use crate::fleets::ctid;
 use crate::image::{FRAME, Image};
@@ -47,15 +51,28 @@ fn a_fleet_whose_journal_lost_everything_is_not_touched() {
     }
 }
 
+/// How many scripts the journal calls done.
+fn known(path: &Path) -> usize {
+    let entries = Reader::open(path, &SCHEMA).and_then(|reader| reader.entries(.., None)).expect("a journal");
+    let is_done = |entry: &&Entry| matches!(&entry.body, Body::Outcome { step, result, .. } if is_script(step) && result == "done");
+    entries.iter().filter(is_done).count()
+}
+
+fn is_script(step: &str) -> bool {
+    step.starts_with("feature.apply") || step == "application.run"
+}
+
 /// Whether it came to the same end; else a container is set aside, and nothing that had succeeded was started again.
 #[track_caller]
 fn check_goes_on(history: &History, image: &Image, world: World, what: &str) -> bool {
     let laid = image.lay();
+    let unknown = world.starts().filter(|start| matches!(start.end, ScriptEnd::Succeeded | ScriptEnd::Running)).count() > known(&laid.path);
     match became(&laid, world, &pair(), what) {
         Became::Refused(error) => panic!("{what}: refused: {}", chain(&error)),
         Became::Ran { finished, world } => {
             let is_older = |stand: &Stand| matches!(stand, Stand::Stuck(Standing::Quarantined(found)) if found.reason == QuarantineReason::JournalOlder);
             let set_aside = finished.stands.values().any(is_older);
+            assert!(!set_aside || unknown, "{what}: set aside, though the journal knows of every script that succeeded: {finished:#?}");
             if !set_aside {
                 check_converged(&finished, &world, &history.whole, what);
             }
