@@ -133,6 +133,28 @@ mod tests {
         hash(row, &mut vec![1, 2, 3])
     }
 
+    /// An entry with the hash that it ought to have.
+    fn entry(seq: u64, before: Digest) -> Entry {
+        let mut row = Row { seq: Seq::new(seq), prev_hash: before, ..row(Body::Declare) };
+        row.hash = hashed(&row);
+        Entry::out_of(crate::JournalId::from_bytes([1; 16]), row)
+    }
+
+    #[test]
+    fn all_entries_there_are_follow_each_other() {
+        let first = entry(1, Digest::ZERO);
+        let second = entry(2, first.hash);
+        let (gap, other) = (entry(3, first.hash), entry(2, Digest::of(b"another")));
+        assert_eq!(broken(&[first.clone(), second.clone()], true), None);
+        for (entries, number) in [(vec![first.clone(), gap.clone()], 3), (vec![first.clone(), other.clone()], 2), (vec![second], 2)] {
+            assert_eq!(broken(&entries, false), None, "a part of them");
+            let before = if entries.len() == 2 { 1 } else { 0 };
+            assert_eq!(broken(&entries, true), Some(format!("entry {number} does not follow entry {before}")));
+        }
+        let changed = Entry::out_of(first.journal(), Row { payload: "[]".to_owned(), ..row(Body::Declare) });
+        assert_eq!(broken(&[changed], false), Some("the content of entry 5 is not what its hash says".to_owned()));
+    }
+
     /// What every journal was written with; another result is another format.
     #[test]
     fn the_encoding_is_that_of_the_documentation() {

@@ -80,6 +80,19 @@ fn an_upgrade_adds_rows_and_leaves_a_copy() {
     assert!(matches!(upgrade(&made.path, &MORE, &info()), Err(JournalError::Newer { .. })));
 }
 
+/// No copy is ever written over, and none is done without: where a hundred lie, a person has to look.
+#[test]
+fn an_upgrade_that_finds_no_name_for_its_copy_changes_nothing() {
+    let made = made();
+    let name = |number: u32| if number == 1 { "version-1".to_owned() } else { format!("version-1.{number}") };
+    for number in 1..=100 {
+        std::fs::write(made.dir.path().join(format!("parcels.journal.{}", name(number))), "kept").expect("a file");
+    }
+    let refused = upgrade(&made.path, &MORE, &info()).expect_err("no name is left");
+    assert!(matches!(&refused, JournalError::Exists { path } if path.ends_with("parcels.journal.version-1.100")), "{refused}");
+    open(&made.path);
+}
+
 /// Killed between its copy and its commit, an upgrade has left a copy; the next one makes another beside it.
 #[test]
 fn an_upgrade_that_was_cut_off_after_its_copy_can_be_done_again() {
