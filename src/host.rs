@@ -100,6 +100,14 @@ pub struct Territory {
     pub device: u64,
 }
 
+impl Territory {
+    /// Whether its file system may be the one that a journal names. Where it has no number of its own, earlier versions took its
+    /// device's, which passes with the boot.
+    pub fn is_on(&self, device: u64) -> bool {
+        device == self.device || (self.device == 0 && ownership::is_device_number(device))
+    }
+}
+
 /// The locks of one or two containers. Dropping it lets go of them, unless a shim holds them too.
 #[derive(Debug)]
 pub struct Lease {
@@ -171,4 +179,17 @@ pub enum HostError {
         #[source]
         source: std::io::Error,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_names_a_devices_number_still_belongs_where_file_systems_have_no_other() {
+        let on = |device| Territory { kind: HostKind::Lxc, node: "n".to_owned(), directory: "/var/lib/lxc".into(), device };
+        assert!(on(0).is_on(0) && on(0).is_on(0xfd02) && !on(0).is_on(0x8f1d_22c4_9a01_0801));
+        assert!(on(0x8f1d_22c4_9a01_0801).is_on(0x8f1d_22c4_9a01_0801));
+        assert!(!on(0x8f1d_22c4_9a01_0801).is_on(0xfd02), "a file system that has a number is known by it");
+    }
 }

@@ -366,14 +366,21 @@ pub(super) fn open(site: &Site, upgraded: &mut dyn FnMut(&Path)) -> Result<Write
 
 /// What a journal made here belongs to.
 pub(super) fn binding(site: &Site) -> Result<Binding, RunError> {
-    let Territory { kind, node, directory, device } = site.host.territory()?;
-    Ok(Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device })
+    site.host.territory().map(bound_to).map_err(RunError::from)
+}
+
+fn bound_to(Territory { kind, node, directory, device }: Territory) -> Binding {
+    Binding { host: kind.name().to_owned(), node, directory: directory.display().to_string(), device }
 }
 
 fn check_territory(site: &Site, binding: &Binding) -> Result<(), RunError> {
-    let here = self::binding(site)?;
+    let territory = site.host.territory()?;
+    let same_device = territory.is_on(binding.device);
+    let here = bound_to(territory);
     // The simulator's world lies beside its journal wherever that is moved.
-    if here == *binding || (site.host.kind() == HostKind::Sim && binding.host == here.host) {
+    if (same_device && here == Binding { device: here.device, ..binding.clone() })
+        || (site.host.kind() == HostKind::Sim && binding.host == here.host)
+    {
         return Ok(());
     }
     let text =

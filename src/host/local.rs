@@ -11,6 +11,7 @@ pub(super) mod durable;
 pub(super) mod inside;
 pub(super) mod life;
 pub(super) mod monitor;
+mod mounted;
 pub(super) mod proc;
 mod ready;
 mod script;

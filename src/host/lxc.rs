@@ -151,9 +151,9 @@ impl Host for Lxc {
         let node = machine_id()?;
         self.directory()?;
         let path = self.layout.path();
-        let device = std::fs::File::open(path).and_then(ownership::file_system_id);
+        let device = std::fs::File::open(path).and_then(|directory| ownership::FileSystem::of(&directory));
         let device = device.map_err(|source| io_error(&format!("look at {}", path.display()), source))?;
-        Ok(Territory { kind: HostKind::Lxc, node, directory: self.layout.path().to_owned(), device })
+        Ok(Territory { kind: HostKind::Lxc, node, directory: self.layout.path().to_owned(), device: device.own_number() })
     }
 
     fn settle_in(&self, journal: &JournalId) -> Result<(), HostError> {

@@ -4,6 +4,7 @@
 //! such a directory was made by containers and is hostile: nothing here follows a link or trusts a name twice. Not here: how
 //! a directory is attached, and locks.
 
+mod file_system;
 mod reach;
 mod record;
 mod tree;
@@ -20,7 +21,8 @@ use crate::machine::Prepared;
 use crate::manifest::{Ownership, SYSTEM_DIRECTORIES, Volume};
 use crate::plan::Source;
 
-pub(crate) use reach::{Reached, file_system_id};
+pub(crate) use file_system::{FileSystem, is_device_number};
+pub(crate) use reach::Reached;
 
 /// Where shared directories may lie, and where notes about them are kept.
 #[derive(Clone, Debug)]
@@ -64,7 +66,9 @@ pub(crate) enum OwnershipError {
     #[error("{component} does not exist; create it, or mount what holds it")]
     Missing { component: PathBuf },
     /// Another directory lies there than the one prepared.
-    #[error("{path} is another directory than the one that was prepared; mount the right one")]
+    #[error(
+        "{path} is another directory than the one that was prepared; mount the right one, or, if this one is to be used from now on, make the container anew: `phoenix down` destroys it (shared directories stay), and `up` prepares what is there"
+    )]
     Another { path: PathBuf },
     /// It belongs to somebody, and the manifest does not say to take it.
     #[error("{path} is not empty and belongs to {uid}:{gid} (wanted {}:{}); empty it, or set \"take_ownership\": true", wanted.uid, wanted.gid)]
@@ -206,7 +210,7 @@ pub(crate) fn verify_for(volume: &Volume, source: &Source, idmap: &IdMap, ground
 pub(crate) fn verify(source: &Source, grounds: &Grounds) -> Result<Reached, OwnershipError> {
     refuse_protected(&source.path, grounds)?;
     let reached = Reached::open(&source.path)?;
-    if (reached.file_system, reached.inode) != (source.device, source.inode) {
+    if !reached.file_system.is(source.device) || reached.inode != source.inode {
         return Err(OwnershipError::Another { path: source.path.clone() });
     }
     let meta = reached.directory.metadata().map_err(io_error("look at", &source.path))?;

@@ -161,10 +161,10 @@ impl Host for Pct {
 
     fn territory(&self) -> Result<Territory, HostError> {
         let directory = self.layout.configs();
-        let device = std::fs::File::open(&directory).and_then(ownership::file_system_id);
+        let device = std::fs::File::open(&directory).and_then(|directory| ownership::FileSystem::of(&directory));
         let device = device.map_err(|source| io_error(&format!("look at {}", directory.display()), source))?;
         let node = format!("{} {}", self.node, machine_id()?);
-        Ok(Territory { kind: HostKind::Pct, node, directory, device })
+        Ok(Territory { kind: HostKind::Pct, node, directory, device: device.own_number() })
     }
 
     fn settle_in(&self, _journal: &JournalId) -> Result<(), HostError> {

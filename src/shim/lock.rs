@@ -100,7 +100,7 @@ pub enum LockName {
     },
     /// A shared directory: `vol/<device>-<inode>`. Taken after the containers' locks.
     Volume {
-        /// Which file system it is on.
+        /// The device number of its file system, in this boot.
         device: u64,
         /// Its inode number.
         inode: u64,

@@ -80,7 +80,9 @@ cases! {
         a_directory_is_given_to_whom_the_map_says
         an_id_outside_the_map_is_refused_and_never_guessed
         a_filled_directory_of_another_is_taken_only_if_the_manifest_says_so
-        a_start_waits_for_a_directory_that_is_another_one;
+        a_start_waits_for_a_directory_that_is_another_one
+        what_others_started_without_its_directories_is_started_again
+        what_others_started_with_its_directories_is_taken_over;
     inside:
         a_scripts_exit_status_and_output_are_exact
         a_scripts_environment_is_the_manifests_and_nothing_else

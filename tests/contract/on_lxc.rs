@@ -16,6 +16,14 @@ use super::site::{Meddling, Site};
 
 struct OnLxc(World);
 
+/// A person's `lxc-start`.
+#[expect(clippy::disallowed_methods, reason = "a test starts a container as a person does")]
+fn start(path: &Path, ctid: Ctid) {
+    let mut command = std::process::Command::new("lxc-start");
+    let status = command.arg("-P").arg(path).args(["-n", &ctid.to_string(), "-d"]).status().expect("lxc-start runs");
+    assert!(status.success(), "{ctid}: {status}");
+}
+
 pub(crate) fn site() -> Option<Box<dyn Site>> {
     Some(Box::new(OnLxc(World::new()?)))
 }
@@ -66,6 +74,7 @@ impl Site for OnLxc {
                 fs::write(file, text + "\n").expect("written");
             }
             Meddling::KillInit => end(self.again().as_ref(), ctid),
+            Meddling::Start => start(&self.0.path("lxc"), ctid),
         }
     }
 

@@ -103,6 +103,7 @@ impl Site for OnPct {
             Meddling::Unmark => self.by_hand(&["set", &id, "--description", "a note of mine"]),
             Meddling::Mark(mark) => self.by_hand(&["set", &id, "--description", &format!("phoenix: {}", mark_to_json(mark).trim_end())]),
             Meddling::KillInit => end(self.again().as_ref(), ctid),
+            Meddling::Start => self.by_hand(&["start", &id]),
         }
     }
 

@@ -69,6 +69,7 @@ impl Site for OnSim {
             Meddling::Unmark => Tamper::Unmark(ctid),
             Meddling::Mark(mark) => Tamper::Mark(ctid, Box::new(mark.clone())),
             Meddling::KillInit => Tamper::Stop(ctid),
+            Meddling::Start => Tamper::Start(ctid),
         });
     }
 

@@ -81,4 +81,6 @@ pub(crate) enum Meddling {
     Mark(Mark),
     /// Its init is killed.
     KillInit,
+    /// It is started by hand.
+    Start,
 }

@@ -1,11 +1,13 @@
 //! Shared directories: whose they become, and which ones are refused.
 
 use phoenix::ids::{State, Step};
-use phoenix::machine::{Evidence, FailureClass, WaitKind};
+use phoenix::machine::{Evidence, FailureClass, StepResult, WaitKind};
 use phoenix::manifest::Spec;
+use phoenix::plan::Init;
 
 use super::lxc_world::HOST_ROOT;
 use super::rig::{Rig, class_of};
+use super::site::Meddling;
 
 fn mounted(rig: &Rig, place: u32) -> Spec {
     let mut spec = rig.spec(place);
@@ -64,4 +66,53 @@ pub(crate) fn a_start_waits_for_a_directory_that_is_another_one(rig: &mut Rig) {
         other => panic!("{other:?}"),
     }
     assert_eq!(rig.seen(spec.ctid).expect("it is there").init, None);
+}
+
+pub(crate) fn what_others_started_without_its_directories_is_started_again(rig: &mut Rig) {
+    let spec = mounted(rig, 0);
+    rig.bring(&spec, State::Finalized);
+    rig.meddle(spec.ctid, &Meddling::Start);
+    let theirs = up(rig, &spec);
+    let steps = rig.steps_into(State::Volumed, &spec);
+    rig.through(&spec, &steps);
+    assert_eq!(up(rig, &spec), theirs, "whoever attaches has no need to stop it");
+    assert_eq!(rig.settle(&spec, &Step::RunStart), StepResult::Absent);
+    assert_eq!(up(rig, &spec), theirs, "asking changes nothing");
+    rig.done(&spec, &Step::RunStart);
+    let ours = up(rig, &spec);
+    assert_ne!(ours, theirs);
+    check_mounted(rig, &spec);
+    assert!(matches!(rig.settle(&spec, &Step::RunStart), StepResult::Done(Evidence::Started { init, .. }) if init == ours));
+}
+
+/// What a program inside has mounted over the directory since does not count.
+pub(crate) fn what_others_started_with_its_directories_is_taken_over(rig: &mut Rig) {
+    let spec = mounted(rig, 0);
+    rig.bring(&spec, State::Volumed);
+    rig.meddle(spec.ctid, &Meddling::Start);
+    let theirs = up(rig, &spec);
+    let is_theirs = |result| matches!(result, StepResult::Done(Evidence::Started { init, .. }) if init == theirs);
+    assert!(is_theirs(rig.settle(&spec, &Step::RunStart)));
+    assert!(is_theirs(rig.take(&spec, &Step::RunStart).result));
+    check_mounted(rig, &spec);
+    let cover = format!("#!/bin/sh\nmount -t tmpfs none {}\n", spec.mounts[0].at);
+    rig.done(&Spec { application: Some(super::fleets::script_of(&cover)), ..spec.clone() }, &Step::ApplicationRun);
+    assert!(is_theirs(rig.take(&spec, &Step::RunStart).result));
+}
+
+/// The init that is up.
+#[track_caller]
+fn up(rig: &Rig, spec: &Spec) -> Init {
+    rig.seen(spec.ctid).and_then(|seen| seen.init).expect("it is up")
+}
+
+/// Inside, the directory is the host's.
+#[track_caller]
+fn check_mounted(rig: &mut Rig, spec: &Spec) {
+    if rig.site.runs_scripts() {
+        let mut looking = spec.clone();
+        looking.application = Some(super::fleets::script_of(&format!("#!/bin/sh\nstat -c %u:%g:%a {}\n", spec.mounts[0].at)));
+        let report = rig.take(&looking, &Step::ApplicationRun);
+        assert_eq!(report.output.and_then(|output| output.kept).as_deref(), Some(&b"1000:1000:750\n"[..]));
+    }
 }

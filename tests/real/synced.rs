@@ -21,12 +21,14 @@ const CALLS: &str = "trace=write,pwrite64,writev,fsync,fdatasync,syncfs,rename,r
 
 #[test]
 fn what_gets_a_name_is_durable_and_so_is_the_name_before_the_journal_says_done() {
-    let Some(ground) = Ground::new(46) else { return };
+    let Some(mut ground) = Ground::new(46) else { return };
     if !has("strace") {
         assert!(std::env::var_os("PHOENIX_TEST_LXC").is_none_or(|value| value != "require"), "strace is required here");
         return skip("needs strace");
     }
-    let script = ground.script("hello", "echo hello");
+    // The volume on a file system of its own, so that a sync of the container's is none of it.
+    ground.mount_tmpfs("srv", "size=4m");
+    let script = ground.script("hello", "echo hello >/srv/media/hello");
     Fleet::new(&ground)
         .volume("media", json!({ "owner": { "uid": 1000, "gid": 1000 } }))
         .container(0, json!({ "volumes": [{ "volume": "media", "at": "/srv/media" }], "features": [script] }))
@@ -39,7 +41,7 @@ fn what_gets_a_name_is_durable_and_so_is_the_name_before_the_journal_says_done()
         let text = until("the end of strace", || written(&ground, &log));
         let calls = calls(&text, &ground);
         assert!(calls.iter().any(|call| matches!(call, Call::Commit)), "the journal was written");
-        named.extend(check(&calls));
+        named.extend(check(&calls, &ground));
     }
     let ctid = ground.ctid(0).to_string();
     let container = format!("lxc/{ctid}");
@@ -124,11 +126,18 @@ fn named(before: &str, name: &str) -> String {
 
 /// Asks both rules of every rename; the new names.
 #[track_caller]
-fn check(calls: &[Call]) -> Vec<String> {
+fn check(calls: &[Call], ground: &Ground) -> Vec<String> {
+    let apart = [ground.path("srv"), ground.runtime().to_owned()];
+    let file_system = |path: &str| apart.iter().position(|root| Path::new(path).starts_with(root));
     let synced = |calls: &[Call], what: &str| {
-        let of = |call: &Call| matches!(call, Call::SyncAll(_)) || matches!(call, Call::Sync(path) if path == what);
+        let of = |call: &Call| match call {
+            Call::SyncAll(path) => file_system(path) == file_system(what),
+            Call::Sync(path) => path == what,
+            Call::Write(_) | Call::Rename(..) | Call::Commit => false,
+        };
         calls.iter().any(of)
     };
+    let volume = ground.path("srv/media").display().to_string();
     let mut named = Vec::new();
     for (at, call) in calls.iter().enumerate() {
         let Call::Rename(from, to) = call else { continue };
@@ -143,8 +152,10 @@ fn check(calls: &[Call]) -> Vec<String> {
         // What the script did is durable before it counts as done.
         let is_result = to.contains(RESULTS) && Path::new(to).extension().is_some_and(|end| end == "json");
         let begun = calls[..at].iter().rposition(|call| matches!(call, Call::Commit)).unwrap_or_default();
-        let root = |call: &Call| matches!(call, Call::SyncAll(path) if path.contains("/rootfs"));
-        assert!(!is_result || calls[begun..at].iter().any(root), "{to} was given its name before the container was synced");
+        for whole in [ground.rootfs(0).display().to_string(), volume.clone()] {
+            let is_whole = |call: &Call| matches!(call, Call::SyncAll(path) if *path == whole);
+            assert!(!is_result || calls[begun..at].iter().any(is_whole), "{to} was given its name before {whole} was synced");
+        }
         named.push(to.clone());
     }
     named

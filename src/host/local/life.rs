@@ -46,22 +46,32 @@ impl Up {
 impl<B: Backend> Act<'_, B> {
     /// Evidence that the container is up with the map wanted; `None` if it is not up. Stops it if the map is another.
     pub(in crate::host) fn started(&self, idmap: &IdMap) -> Taken<Option<Evidence>> {
-        match self.look_started()? {
-            Some((init, found)) if found == *idmap => Ok(Some(Evidence::Started { init, idmap: found })),
-            Some((_, found)) => {
-                self.stop_hard(None)?;
-                Err(drift(format!("the kernel's id map is {idmap}"), format!("it was {found}; the container was stopped")))
-            }
-            None => Ok(None),
+        self.look_started()?.map(|(init, found)| self.judge_started(&init, found, idmap)).transpose()
+    }
+
+    /// As [`Self::started`], of a container that was up before anything was done: others started it, perhaps before its
+    /// directories were attached. `None` also if it runs without them.
+    pub(in crate::host) fn taken_over(&self, idmap: &IdMap, sources: &[Source]) -> Taken<Option<Evidence>> {
+        let found = self.look_started()?;
+        found
+            .filter(|(init, found)| found != idmap || self.has_mounted(init, sources))
+            .map(|(init, found)| self.judge_started(&init, found, idmap))
+            .transpose()
+    }
+
+    fn judge_started(&self, init: &Held, found: IdMap, wanted: &IdMap) -> Taken {
+        if found == *wanted {
+            return Ok(Evidence::Started { init: init.init(self.local.clock.boot()), idmap: found });
         }
+        self.stop_hard(None)?;
+        Err(drift(format!("the kernel's id map is {wanted}"), format!("it was {found}; the container was stopped")))
     }
 
     /// The init and its map, read while it provably was the same process; `None` if it is not up.
-    pub(in crate::host) fn look_started(&self) -> Taken<Option<(Init, IdMap)>> {
+    pub(in crate::host) fn look_started(&self) -> Taken<Option<(Held, IdMap)>> {
         let Some(held) = self.settled_up()?.init else { return Ok(None) };
-        let init = held.init(self.local.clock.boot());
         let Ok(idmap) = held.idmap() else { return Ok(None) };
-        Ok(held.is_alive().then_some((init, idmap)))
+        Ok(held.is_alive().then_some((held, idmap)))
     }
 
     /// Who is up once nothing is starting any more: a living `lxc-start` or monitor without init is waited for.

@@ -2,6 +2,8 @@
 //!
 //! The shim does the running; here is which script, with which environment, and what its end means.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::ids::{IdKind, Step};
@@ -30,12 +32,22 @@ impl<B: Backend> Act<'_, B> {
         let (env, secrets) = shim::resolve(&script.env).map_err(|error| self.secret_missing(&error))?;
         let env = self.base_environment().into_iter().chain(env).collect();
         let task = Task::Script { container: self.container(&held), text, args: script.args.clone(), env };
-        let sync = self.host.rootfs(self.intent().ctid).into_iter().collect();
-        let result = self.run(task, sync, secrets)?;
+        let result = self.run(task, self.written_places(init)?, secrets)?;
         if matches!(result.ending, Ending::NotStarted { .. }) && !held.is_alive() {
             return Err(init_lost(init));
         }
         self.script_ended(script, &result)
+    }
+
+    /// A directory on each file system that a script may write to and that is to keep it: the container's own, and those of the
+    /// directories that it does not only read. One that cannot be looked at is named all the same: the shim says then that the
+    /// script's work is not durable. Without the first nothing is begun: the host shows no running container any more.
+    fn written_places(&self, init: &Init) -> Taken<Vec<PathBuf>> {
+        let rootfs = self.host.rootfs(self.intent().ctid).ok_or_else(|| init_lost(init))?;
+        let writable = self.effect.spec.mounts.iter().filter(|mount| !mount.read_only).map(|mount| mount.volume.source.clone());
+        let mut devices = BTreeSet::new();
+        let mut is_new = |path: &PathBuf| std::fs::metadata(path).map_or(true, |meta| devices.insert(meta.dev()));
+        Ok([rootfs].into_iter().chain(writable).filter(|path| is_new(path)).collect())
     }
 
     /// A journal that is an older copy (a backup put back, a disk that took back what it had synced) does not know what was run

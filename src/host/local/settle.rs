@@ -4,7 +4,7 @@
 //! Then, with the locks held, the world is looked at ([`Backend::probe`]). Nothing is changed here; where a look cannot tell,
 //! taking the step again must be safe. Not here: the verdict on a step that a backend has its own way with.
 
-use crate::host::{Watch, ownership};
+use crate::host::Watch;
 use crate::ids::IdMap;
 use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind};
 use crate::plan::{Doubt, Init, Source};
@@ -121,12 +121,10 @@ impl<B: Backend> Act<'_, B> {
         Err(Box::new(StepResult::Absent))
     }
 
-    /// Up, with the map and the sources wanted.
+    /// Up, with the map wanted and its directories.
     pub(in crate::host) fn probe_started(&self, idmap: &IdMap, sources: &[Source]) -> Taken {
-        let sound = sources.iter().all(|source| ownership::verify(source, &self.local.grounds).is_ok());
-        match self.look_started()? {
-            Some((init, found)) => done_if(sound && found == *idmap, Evidence::Started { init, idmap: found }),
-            None => Err(Box::new(StepResult::Absent)),
-        }
+        let Some((held, found)) = self.look_started()? else { return Err(Box::new(StepResult::Absent)) };
+        let holds = found == *idmap && self.has_mounted(&held, sources);
+        done_if(holds, Evidence::Started { init: held.init(self.local.clock.boot()), idmap: found })
     }
 }

@@ -38,7 +38,7 @@ impl<B: Backend> Act<'_, B> {
 
     /// The directory's lock, after the container's: two containers of one volume must not change it at once.
     fn lock_directory(&self, reached: &Reached) -> Taken<Lock> {
-        let name = LockName::Volume { device: reached.file_system, inode: reached.inode };
+        let name = LockName::Volume { device: reached.device, inode: reached.inode };
         Lock::take(&self.local.runtime, &name).map_err(|error| match &error {
             LockError::Busy { holders, .. } => {
                 let first = holders.first();

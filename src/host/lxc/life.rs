@@ -31,10 +31,14 @@ impl Act<'_, Lxc> {
         self.check_mark()?;
         sources.iter().try_for_each(|source| self.check_source_directory(source))?;
         self.check_configured_idmap(idmap)?;
-        if self.settled_up()?.is_down() {
-            self.remove_control_groups();
-            self.spawn_lxc_start()?;
+        if !self.settled_up()?.is_down() {
+            if let Some(evidence) = self.taken_over(idmap, sources)? {
+                return Ok(evidence);
+            }
+            self.stop(None)?;
         }
+        self.remove_control_groups();
+        self.spawn_lxc_start()?;
         self.started(idmap)?.ok_or_else(|| self.ended_at_once())
     }
 

@@ -12,7 +12,7 @@
 //! | `clone.hold`, `finalize.stop`, `down.stop` | neither init nor monitor: `Done`; else `Absent` |
 //! | `clone.release` | `Done` (nothing is held on this host) |
 //! | `configure.set`, `autostart.set` | the file says it: `Done`; else `Absent` |
-//! | `finalize.start`, `run.start` | a starting `lxc-start` is waited for, past the deadline it is `Partial`; init up, its map and the sources as wanted: `Done`; else `Absent` (taken again, it finds the container up and judges it) |
+//! | `finalize.start`, `run.start` | a starting `lxc-start` is waited for, past the deadline it is `Partial`; init up, its map and the sources as wanted and mounted in it: `Done`; else `Absent` (taken again, it finds the container up and judges it; one without its directories is stopped and started) |
 //! | `finalize.idmap` | init lost: failed; map as planned: `Done`; else the drift it is |
 //! | `volume.prepare` | owner and mode as wanted and not recursive: `Done`; else `Absent` |
 //! | `volume.attach` | the entry is there and the source is the same: `Done`; else `Absent` |

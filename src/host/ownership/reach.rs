@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::manifest::Volume;
 use crate::plan::Source;
 
-use super::{HostOwner, OwnershipError, io_error};
+use super::{FileSystem, HostOwner, OwnershipError, io_error};
 
 /// A directory that was reached without passing anything that others than root could exchange.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(crate) struct Reached {
     pub(crate) directory: File,
     /// The device number of its file system, in this boot.
     pub(crate) device: u64,
-    /// Which file system that is, in the next boot as well ([`file_system_id`]).
-    pub(crate) file_system: u64,
+    /// Which file system that is, in the next boot as well.
+    pub(crate) file_system: FileSystem,
     pub(crate) inode: u64,
     /// The directories above, from the root down.
     above: Vec<Above>,
@@ -55,12 +55,6 @@ impl Above {
     }
 }
 
-/// The number of a file system that stays the same over boots where it has one, as ext4, btrfs and ZFS do (`f_fsid` of
-/// `statfs(2)`); 0 where it has none. Numbers of devices are given in the order in which things are found or mounted.
-pub(crate) fn file_system_id(directory: impl std::os::fd::AsFd) -> io::Result<u64> {
-    Ok(rustix::fs::fstatvfs(directory)?.f_fsid)
-}
-
 /// The mode of a directory between being made and being given away: sticky, which `mkdir` sets in the same step.
 const JUST_MADE: u32 = 0o1700;
 /// A bit that a directory may inherit from the one above.
@@ -87,7 +81,7 @@ impl Reached {
             }
         }
         let meta = directory.metadata().map_err(io_error("look at", &at))?;
-        let file_system = file_system_id(&directory).map_err(io_error("look at", &at))?;
+        let file_system = FileSystem::of(&directory).map_err(io_error("look at", &at))?;
         Ok(Self { path: at, device: meta.dev(), file_system, inode: meta.ino(), directory, above })
     }
 
@@ -122,7 +116,7 @@ impl Reached {
 
     /// The directory as evidence.
     pub(crate) fn source(&self, volume: &Volume) -> Source {
-        Source { volume: volume.name.clone(), path: volume.source.clone(), device: self.file_system, inode: self.inode }
+        Source { volume: volume.name.clone(), path: volume.source.clone(), device: self.file_system.number(), inode: self.inode }
     }
 }
 

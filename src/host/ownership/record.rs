@@ -1,12 +1,15 @@
 //! Former owners, written down before the first change.
 //!
 //! Apart because evidence alone would lose them: a crash between the change and its outcome leaves a directory that already
-//! looks as wanted. Kept once per directory, told by device, inode and path.
+//! looks as wanted. Kept once per directory, told by file system, inode and path: a file system may have no number of its own,
+//! and earlier versions wrote a device's in its place.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use phoenix_journal::Digest;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
 
@@ -42,13 +45,25 @@ pub(super) fn keep_first(
 
 /// What was written down for a directory.
 pub(super) fn read(grounds: &Grounds, reached: &Reached) -> Option<(u32, u32, u32)> {
-    let text = std::fs::read_to_string(file(grounds, reached)).ok()?;
-    let Former { path, uid, gid, mode } = serde_json::from_str(&text).ok()?;
-    (path == reached.path).then_some((uid, gid, mode))
+    let entries = std::fs::read_dir(&grounds.records).ok()?.flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| is_of(name, reached))).find_map(|entry| {
+        let text = std::fs::read_to_string(entry.path()).ok()?;
+        let Former { path, uid, gid, mode } = serde_json::from_str(&text).ok()?;
+        (path == reached.path).then_some((uid, gid, mode))
+    })
+}
+
+/// `FILE_SYSTEM-INODE-PATH.json`; earlier versions left the path out.
+fn is_of(name: &str, reached: &Reached) -> bool {
+    let Some(name) = name.strip_suffix(".json") else { return false };
+    let mut parts = name.split('-');
+    let mut number = || parts.next().and_then(|part| part.parse().ok());
+    number().is_some_and(|file_system| reached.file_system.is(file_system)) && number() == Some(reached.inode)
 }
 
 fn file(grounds: &Grounds, reached: &Reached) -> PathBuf {
-    grounds.records.join(format!("{}-{}.json", reached.file_system, reached.inode))
+    let path = Digest::of(reached.path.as_os_str().as_bytes()).to_string();
+    grounds.records.join(format!("{}-{}-{path:.16}.json", reached.file_system.number(), reached.inode))
 }
 
 fn write(path: &std::path::Path, former: &Former) -> io::Result<()> {

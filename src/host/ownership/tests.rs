@@ -254,3 +254,31 @@ fn a_way_that_the_containers_root_cannot_go_is_refused_where_it_mounts() {
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o701)).expect("a mode");
     assert!(ground.prepare(&volume).is_err(), "a member of the group is judged by the group's bits alone");
 }
+
+/// What was written down is found again by whatever number its file system had then, and never of another directory.
+#[test]
+fn a_former_owner_is_known_as_earlier_versions_wrote_it_down() {
+    let Some(ground) = Ground::new() else { return };
+    let record = |name: &str, path: &Path, uid: u32| {
+        std::fs::create_dir_all(&ground.grounds.records).expect("a directory");
+        let text = format!(r#"{{"path":"{}","uid":{uid},"gid":34,"mode":493}}"#, path.display());
+        std::fs::write(ground.grounds.records.join(name), text).expect("written");
+    };
+    let volume = ground.volume("srv/media");
+    std::fs::create_dir(&volume.source).expect("a directory");
+    let reached = Reached::open(&volume.source).expect("reached");
+    let (number, inode) = (reached.file_system.number(), reached.inode);
+    record(&format!("{number}-{}.json", inode + 1), &volume.source, 31);
+    record(&format!("{}-{inode}.json", number ^ 1 << 40), &volume.source, 32);
+    assert_eq!(former(&reached, &ground.grounds), None, "of others");
+    record(&format!("{number}-{inode}.json"), &ground.path("srv/other"), 33);
+    assert_eq!(ground.prepare(&volume).expect("prepared").former, Some((0, 0, 0o755)));
+    let kept = std::fs::read_to_string(ground.grounds.records.join(format!("{number}-{inode}.json"))).expect("it is there");
+    assert!(kept.contains("srv/other"), "what is known of another path is kept: {kept}");
+    assert_eq!(ground.prepare(&volume).expect("again").former, Some((0, 0, 0o755)));
+    let other = ground.volume("srv/books");
+    std::fs::create_dir(&other.source).expect("a directory");
+    let reached = Reached::open(&other.source).expect("reached");
+    record(&format!("{number}-{}.json", reached.inode), &other.source, 35);
+    assert_eq!(ground.prepare(&other).expect("prepared").former, Some((35, 34, 0o755)));
+}

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::host::local::Backend;
-use crate::host::local::act::{Act, Taken, failed, io_failed};
+use crate::host::local::act::{Act, Taken, io_failed};
 use crate::host::local::life::Up;
 use crate::host::local::{cgroup, proc};
 use crate::ids::{Ctid, IdMap, Step};
@@ -31,7 +31,10 @@ impl Act<'_, Pct> {
         sources.iter().try_for_each(|source| self.check_source_directory(source))?;
         self.check_configured_idmap(idmap)?;
         if !self.settled_up()?.is_down() {
-            return self.started(idmap)?.ok_or_else(|| failed(FailureClass::Transient, "the container went down while it was looked at"));
+            if let Some(evidence) = self.taken_over(idmap, sources)? {
+                return Ok(evidence);
+            }
+            self.stop(None)?;
         }
         self.end_orphans();
         self.remove_control_groups();

@@ -16,7 +16,7 @@
 //! | `clone.hold` by stopping, `finalize.stop`, `down.stop` | neither init nor monitor: `Done`; else `Absent` |
 //! | `configure.set` | the file says it, or will at the next start: `Done`; else `Absent` |
 //! | `autostart.set`, `firewall.set` | the file says it, and not only for the next start: `Done`; else `Absent` |
-//! | `finalize.start`, `run.start` | a `pct start` at work is waited for, past the deadline it is `Partial`; init up, its map and the sources as wanted: `Done`; else `Absent` |
+//! | `finalize.start`, `run.start` | a `pct start` at work is waited for, past the deadline it is `Partial`; init up, its map and the sources as wanted and mounted in it: `Done`; else `Absent` |
 //! | `finalize.idmap` | init lost: failed; map as planned: `Done`; else the drift it is |
 //! | `volume.prepare` | owner and mode as wanted and not recursive: `Done`; else `Absent` |
 //! | `volume.attach` | the mount point is there and the source is the same: `Done`; else `Absent` |
@@ -51,11 +51,12 @@ pub(super) fn tasks(intent: &Intent) -> Vec<String> {
         Action::Hold { .. } | Action::Stop { .. } => of(&["vzstop", "vzshutdown", "vzsnapshot"], ctid),
         Action::Release => of(&["vzdelsnapshot"], ctid),
         Action::Configure => of(&["resize"], ctid),
+        // Others may have started it without its directories; `pct start` itself bears nothing to be told by.
+        Action::Start { .. } => of(&["vzshutdown"], ctid),
         Action::Destroy => of(&["vzdestroy"], ctid),
         Action::Repair { .. } => of(&["vzdestroy", "vzdelsnapshot", "imgdel"], ctid),
         Action::Mark
         | Action::SetFirewall
-        | Action::Start { .. }
         | Action::ReadIdmap { .. }
         | Action::Prepare { .. }
         | Action::Attach { .. }

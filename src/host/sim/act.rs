@@ -274,7 +274,7 @@ impl World {
         let ready_ms = if never_ready { u64::MAX } else { self.clock.elapsed_ms + boot_ms };
         let start_ticks = (self.clock.elapsed_ms - self.clock.booted_ms) / MS_PER_TICK;
         let pid = self.new_pid();
-        self.slot_mut(ctid).up = Some(Up { pid, start_ticks, ready_ms, frozen: false });
+        self.slot_mut(ctid).up = Some(Up { pid, start_ticks, ready_ms, frozen: false, lacks_mount: false });
         if self.guest(ctid).is_some_and(|guest| !guest.idmap_on_file) {
             self.change_guest(ctid, |guest| guest.idmap_on_file = true);
         }

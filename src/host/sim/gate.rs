@@ -36,8 +36,11 @@ impl World {
                 up.then(|| failure(FailureClass::Transient, "the container is running; it has to be stopped first"))
             }),
             Action::Start { purpose, sources, .. } => self.not_ours(effect).or_else(|| self.locked(ctid)).or_else(|| {
-                if self.slot(ctid).is_some_and(|slot| slot.up.is_some()) {
-                    return Some(self.look(effect));
+                // One that runs without its directories is stopped and started.
+                if self.slot(ctid).is_some_and(|slot| slot.up.is_some())
+                    && let Some(result) = unless_absent(self.look(effect))
+                {
+                    return Some(result);
                 }
                 let mounted = *purpose == StartPurpose::Run;
                 mounted.then(|| self.missing_source(sources)).flatten().or_else(|| self.missing_mount(ctid))

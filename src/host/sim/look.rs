@@ -13,7 +13,7 @@
 //! | `clone.release` | no snapshot for clones, configuration free of locks: `Done`; half-deleted: `Partial`; else `Absent` |
 //! | `firewall.set` | as wanted: `Done`; else `Absent` |
 //! | `configure.set`, `volume.*`, `autostart.set` | as wanted: `Done`; another directory at the target: `Partial`; else `Absent` |
-//! | `finalize.start`, `run.start` | up with the right map: `Done`; with another: `Failed(Drift)`; down: `Absent` |
+//! | `finalize.start`, `run.start` | up with the right map: `Done`; with another: `Failed(Drift)`; down, or without a directory that was attached since: `Absent` |
 //! | `finalize.idmap`, `run.ready` | another init or none: `Failed(InitLost)`; ready: `Done`; else `Absent` |
 //! | scripts | result: that; begun without a result, or begun perhaps in an earlier boot: `Interrupted`; else `Absent` |
 //! | `health.check` | result: that; else `Absent` |
@@ -307,6 +307,9 @@ impl World {
             StartPurpose::Finalize => None,
             StartPurpose::Run => self.missing_source(sources),
         };
+        if purpose == StartPurpose::Run && missing.is_none() && self.slot(ctid).and_then(|slot| slot.up).is_some_and(|up| up.lacks_mount) {
+            return StepResult::Absent;
+        }
         missing.unwrap_or_else(|| StepResult::Done(Evidence::Started { init, idmap: IdMap::clone(&guest.idmap) }))
     }
 

@@ -97,6 +97,9 @@ impl World {
         if guest.mounts.get(&mount.at) == Some(&attached) {
             return Ok(());
         }
+        if let Some(up) = &mut self.slot_mut(ctid).up {
+            up.lacks_mount = true;
+        }
         self.change(ctid, |guest| {
             Arc::make_mut(&mut guest.mounts).insert(mount.at.clone(), attached);
         })

@@ -163,6 +163,8 @@ pub(super) struct Up {
     /// When it becomes ready; `u64::MAX` for never.
     pub(super) ready_ms: u64,
     pub(super) frozen: bool,
+    /// A directory was attached since it was started: it runs without.
+    pub(super) lacks_mount: bool,
 }
 
 /// The result that a shim wrote.

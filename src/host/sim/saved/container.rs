@@ -140,6 +140,8 @@ struct SavedUp {
     start_ticks: u64,
     ready_ms: Option<u64>,
     frozen: bool,
+    #[serde(default)]
+    lacks_mount: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -207,11 +209,12 @@ impl SavedSlot {
         Self {
             ctid: ctid.get(),
             guest: guest.get().as_deref().map(SavedGuest::of),
-            up: up.map(|Up { pid, start_ticks, ready_ms, frozen }| SavedUp {
+            up: up.map(|Up { pid, start_ticks, ready_ms, frozen, lacks_mount }| SavedUp {
                 pid,
                 start_ticks,
                 ready_ms: (ready_ms < u64::MAX).then_some(ready_ms),
                 frozen,
+                lacks_mount,
             }),
             held: held.is_some(),
             held_live: *held == Some(HoldBy::Snapshot),
@@ -230,11 +233,12 @@ impl SavedSlot {
         let starts: Option<Vec<_>> = self.starts.into_iter().map(|start| start.restore(ctid)).collect();
         let slot = Slot {
             guest: OnDisk::safe(guest),
-            up: self.up.map(|SavedUp { pid, start_ticks, ready_ms, frozen }| Up {
+            up: self.up.map(|SavedUp { pid, start_ticks, ready_ms, frozen, lacks_mount }| Up {
                 pid,
                 start_ticks,
                 ready_ms: ready_ms.unwrap_or(u64::MAX),
                 frozen,
+                lacks_mount,
             }),
             held: self.held.then_some(if self.held_live { HoldBy::Snapshot } else { HoldBy::Stop }),
             busy_until_ms: self.busy_until_ms,
