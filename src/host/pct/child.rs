@@ -19,6 +19,7 @@ use crate::plan::Action;
 use crate::shim::{Ending, JobResult, Kept, Task};
 
 use super::Pct;
+use super::life::MOUNTED;
 
 /// What a program said, and how it ended.
 #[derive(Debug)]
@@ -53,6 +54,9 @@ const LASTING: [&str; 9] = [
     "unable to shrink",
     "not allowed",
 ];
+
+/// Tasks that live as long as somebody looks at the container's console, and change nothing. From the documentation, not yet run.
+const CONSOLES: [&str; 2] = ["vncproxy", "spiceproxy"];
 
 impl Act<'_, Pct> {
     /// Runs `pct` with lock and token.
@@ -150,13 +154,21 @@ impl Act<'_, Pct> {
             Weather::File(path) => (holder_of(path), path.display().to_string()),
             Weather::Cluster(name) => (None, format!("the cluster's lock {name}")),
         };
-        // These two are left behind by a node that crashes before the task has begun.
-        let left = holder.is_none() && matches!(weather, Weather::Locked("create" | "disk"));
-        let remedy = if left { format!("; should it stay so with no task at work on it, `pct unlock {ctid}`") } else { String::new() };
+        let remedy = match weather {
+            // Whoever put it there may have been killed, or the node have crashed; nothing takes such a lock off by itself.
+            Weather::Locked(name) if holder.is_none() => left_behind(ctid, name),
+            Weather::Locked(_) | Weather::File(_) | Weather::Cluster(_) => String::new(),
+        };
         let (pid, name) = holder.map_or((None, otherwise), |(pid, command)| (Some(pid), command));
         let wait = Wait { kind: WaitKind::Lock, name, ctid: None, pid, since: self.local.clock.now().wall };
         failed(FailureClass::Wait(wait), format!("{}{remedy}", message.lines().last().unwrap_or_default()))
     }
+}
+
+/// What to do about a lock of a configuration that nobody holds any more.
+fn left_behind(ctid: Ctid, name: &str) -> String {
+    let verb = if name == MOUNTED { "unmount" } else { "unlock" };
+    format!("; should it stay so with no task at work on it (see the task list of the web interface), `pct {verb} {ctid}`")
 }
 
 /// What the words of a failure wait for, if they wait.
@@ -174,17 +186,20 @@ fn weather(text: &str) -> Option<Weather<'_>> {
 
 /// The worker of a task about a container, if one lives.
 pub(super) fn worker_of(ctid: Ctid) -> Option<(u32, String)> {
-    let is_about = |title: &str, pid: u32| {
-        let fields: Vec<&str> = title.split(':').collect();
-        let own = fields.get(2).and_then(|own| u32::from_str_radix(own, 16).ok()) == Some(pid);
-        own && fields.get(6).and_then(|id| id.parse().ok()) == Some(ctid)
-    };
     processes().find_map(|pid| {
         let title = String::from_utf8(proc::command_line(pid)?).ok()?;
         let title = title.trim_end_matches(['\0', ' ']);
-        let found = title.starts_with("task UPID:") && is_about(title, pid) && proc::is_of_this_root(pid);
-        found.then(|| (pid, title.to_owned()))
+        (is_worker(title, pid, ctid) && proc::is_of_this_root(pid)).then(|| (pid, title.to_owned()))
     })
+}
+
+/// Whether a title is that of the process's own task, and the task is one about the container that changes it.
+fn is_worker(title: &str, pid: u32, ctid: Ctid) -> bool {
+    let Some(upid) = title.strip_prefix("task UPID:") else { return false };
+    let fields: Vec<&str> = upid.split(':').collect();
+    let own = fields.get(1).and_then(|own| u32::from_str_radix(own, 16).ok()) == Some(pid);
+    let changes = fields.get(4).is_some_and(|kind| !CONSOLES.contains(kind));
+    own && changes && fields.get(5).and_then(|id| id.parse().ok()) == Some(ctid)
 }
 
 /// Who holds a lock file, as the kernel lists it (`proc_locks(5)`).
@@ -230,6 +245,24 @@ mod tests {
         for text in ["", "storage 'nostore' does not exist", "got timeout", "container did not stop", "CT is locked ("] {
             assert_eq!(weather(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_console_that_somebody_looks_at_is_no_worker() {
+        let is = |kind: &str, pid: u32| {
+            let title = format!("task UPID:vm:00001234:0007:6B03:{kind}:101:root@pam:");
+            is_worker(&title, pid, Ctid::new(101).expect("in range"))
+        };
+        assert!(is("vzdump", 0x1234) && is("vzsnapshot", 0x1234));
+        assert!(!is("vzdump", 0x1235), "a title with another's number");
+        assert!(!is("vncproxy", 0x1234) && !is("spiceproxy", 0x1234));
+    }
+
+    #[test]
+    fn a_lock_that_nobody_holds_is_said_with_what_takes_it_off() {
+        let ctid = Ctid::new(101).expect("in range");
+        assert!(left_behind(ctid, "backup").ends_with("`pct unlock 101`"));
+        assert!(left_behind(ctid, "mounted").ends_with("`pct unmount 101`"));
     }
 
     #[test]
