@@ -71,10 +71,15 @@ impl Act<'_, Pct> {
         let path = self.host.layout.program(program);
         let argv = std::iter::once(path.into_os_string()).chain(words.into_iter().map(OsString::from)).collect();
         let task = Task::Run { argv, env: host_environment(), kept };
-        let result = self.run(task, self.host.changed_places(), Vec::new())?;
+        let places = self.changed_places();
+        let result = self.run(task, places.clone(), Vec::new())?;
         if matches!(result.ending, Ending::NotDurable { .. }) {
             // Whatever is there, it may not stay: the kernel tells of a failed write once.
             self.expect_success(&result, &format!("`{command}`"), Some(command.clone()))?;
+        }
+        if result.ending.is_success() {
+            // What it has mounted only now its shim could not be told of.
+            self.sync(self.changed_places().iter().filter(|place| !places.contains(place)))?;
         }
         let text = tail(&result.output().unwrap_or_default());
         Ok(Said { result, text, command })
@@ -88,8 +93,15 @@ impl Act<'_, Pct> {
 
     /// Syncs all that a program of Proxmox's may have changed.
     pub(super) fn make_durable(&self) -> Taken<()> {
-        let sync = |path: &PathBuf| durable::sync_file_system(path).map_err(at("sync the file system of", path));
-        self.host.changed_places().iter().try_for_each(sync)
+        self.sync(self.changed_places().iter())
+    }
+
+    fn sync<'a>(&self, mut places: impl Iterator<Item = &'a PathBuf>) -> Taken<()> {
+        places.try_for_each(|path| durable::sync_file_system(path).map_err(at("sync the file system of", path)))
+    }
+
+    fn changed_places(&self) -> Vec<PathBuf> {
+        self.host.changed_places(self.intent().ctid)
     }
 
     /// What it means that `what` is not the case after the call.
