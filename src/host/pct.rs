@@ -23,6 +23,7 @@ mod mark;
 pub mod members;
 mod mounts;
 mod observe;
+mod quorum;
 mod repair;
 mod running;
 mod settle;

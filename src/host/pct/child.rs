@@ -114,6 +114,9 @@ impl Act<'_, Pct> {
                 return judged.err().unwrap_or_else(|| Box::new(StepResult::Unknown { why: what.to_owned() }));
             }
         };
+        if let Err(waits) = self.check_said_quorum(text, &format!("{what}: {}", last_line(text))) {
+            return waits;
+        }
         if let Some(weather) = weather(text) {
             // Of a clone's two containers the source is the one that others may be at.
             let ctid = if let Action::Clone { source, .. } = self.intent().action { source } else { self.intent().ctid };
