@@ -23,6 +23,7 @@ mod mark;
 pub mod members;
 mod mounts;
 mod observe;
+mod pools;
 mod quorum;
 mod repair;
 mod running;
