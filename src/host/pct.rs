@@ -15,6 +15,7 @@ pub(super) mod doctor;
 mod edit;
 mod fetch;
 pub mod firewall;
+mod frozen;
 pub mod ha;
 mod layout;
 mod leftover;

@@ -113,11 +113,12 @@ impl Act<'_, Pct> {
         verb.into_iter().chain([id.as_str()]).chain(rest).map(str::to_owned).collect()
     }
 
-    /// Thaws the container, if it runs: a snapshot that was cut off leaves it frozen.
+    /// Thaws the container and its file systems, if it runs: a snapshot that was cut off leaves them frozen.
     pub(super) fn thaw(&self) -> Taken<()> {
         let up = self.up_of(self.intent().ctid)?;
         if let Some(init) = up.init {
             crate::shim::thaw(init.pid);
+            self.unfreeze_volumes(init.pid)?;
         }
         Ok(())
     }

@@ -109,6 +109,7 @@ impl Installed {
             StorageKind::LvmThin => format!("\tthinpool data\n\tvgname {name}\n"),
             StorageKind::ZfsPool => format!("\tpool rpool/{name}\n"),
             StorageKind::Lvm => format!("\tvgname {name}\n"),
+            StorageKind::Rbd => format!("\tpool {name}\n"),
         };
         let content = if kind.has_path() { "iso,vztmpl,backup,rootdir,images,snippets" } else { "rootdir,images" };
         let directory = if kind.has_path() { path } else { self.root.test("volumes").join(name) };
