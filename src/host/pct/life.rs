@@ -40,7 +40,9 @@ impl Act<'_, Pct> {
         let said = self.call("pct", self.words(["start"], []), Kept::Nothing)?;
         match self.started(idmap)? {
             Some(evidence) => Ok(evidence),
-            None => Err(self.refused(&said, "the container did not start")),
+            None => {
+                Err(self.refused(&said, &format!("the container did not start (`pct start {} --debug 1` shows why)", self.intent().ctid)))
+            }
         }
     }
 
