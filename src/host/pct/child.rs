@@ -79,7 +79,7 @@ impl Act<'_, Pct> {
         }
         if result.ending.is_success() {
             // What it has mounted only now its shim could not be told of.
-            self.sync(self.changed_places().iter().filter(|place| !places.contains(place)))?;
+            sync(self.changed_places().iter().filter(|place| !places.contains(place)))?;
         }
         let text = tail(&result.output().unwrap_or_default());
         Ok(Said { result, text, command })
@@ -93,11 +93,7 @@ impl Act<'_, Pct> {
 
     /// Syncs all that a program of Proxmox's may have changed.
     pub(super) fn make_durable(&self) -> Taken<()> {
-        self.sync(self.changed_places().iter())
-    }
-
-    fn sync<'a>(&self, mut places: impl Iterator<Item = &'a PathBuf>) -> Taken<()> {
-        places.try_for_each(|path| durable::sync_file_system(path).map_err(at("sync the file system of", path)))
+        sync(self.changed_places().iter())
     }
 
     fn changed_places(&self) -> Vec<PathBuf> {
@@ -178,6 +174,10 @@ impl Act<'_, Pct> {
         let wait = Wait { kind: WaitKind::Lock, name, ctid: None, pid, since: self.local.clock.now().wall };
         failed(FailureClass::Wait(wait), format!("{}{remedy}", message.lines().last().unwrap_or_default()))
     }
+}
+
+fn sync<'a>(mut places: impl Iterator<Item = &'a PathBuf>) -> Taken<()> {
+    places.try_for_each(|path| durable::sync_file_system(path).map_err(at("sync the file system of", path)))
 }
 
 /// What to do about a lock of a configuration that nobody holds any more.
