@@ -15,10 +15,10 @@ use invariants::{entries, history, invariants};
 use phoenix::driver::{Silent, Wanted};
 use phoenix::engine::{CREATES_PER_STORAGE, Stand, limits};
 use phoenix::host::sim::{Fault, Faults, Tamper, What, When, Where, World, WorldOptions};
-use phoenix::ids::{Ctid, Step};
+use phoenix::ids::{Ctid, Step, StepId};
 use phoenix::machine::{RunEnd, Standing, Wait, WaitKind};
 use phoenix::manifest::{Origin, Spec, Template};
-use phoenix::plan::Repertoire;
+use phoenix::plan::{Action, HoldBy, Repertoire};
 use phoenix::rehearse::{Crash, CrashKind, Ended, Stage};
 use phoenix_journal::Body;
 
@@ -135,6 +135,20 @@ fn a_lock_that_outlasts_the_waits_is_what_the_run_ends_with() {
     assert_eq!((*kind, name.as_str()), (WaitKind::Lock, "CT is locked (backup)"));
     stage.world.pass(Duration::from_secs(3600));
     assert_eq!(up(&mut stage).0, RunEnd::Done, "{:#?}", history(&stage));
+}
+
+#[test]
+fn a_start_and_a_snapshot_have_more_time_than_a_stop() {
+    let spec = spec(100);
+    let hold = |by| limits::timeout_of(&Step::CloneHold.id(), &Action::Hold { init: None, by }, &spec);
+    let snapshot = limits::timeout(&Step::SnapshotTake.id(), &spec);
+    assert!(snapshot >= Duration::from_secs(300));
+    assert_eq!(hold(HoldBy::Snapshot), snapshot, "the same `pct snapshot`");
+    assert_eq!(hold(HoldBy::Stop), limits::timeout(&Step::DownStop.id(), &spec));
+    assert_eq!(limits::timeout(&StepId { step: Step::CloneHold, repair: true }, &spec), snapshot, "it deletes one");
+    for step in [Step::FinalizeStart, Step::RunStart] {
+        assert!(limits::timeout(&step.id(), &spec) >= Duration::from_secs(300));
+    }
 }
 
 #[test]

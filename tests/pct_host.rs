@@ -8,6 +8,8 @@
 
 #[path = "fleets/archive.rs"]
 mod archive;
+#[path = "pct_host/cluster.rs"]
+mod cluster;
 #[path = "pct_host/fleet.rs"]
 mod fleet;
 #[path = "fleets/mod.rs"]

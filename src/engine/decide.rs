@@ -369,7 +369,7 @@ impl Engine {
         let Some(life) = self.life(ctid) else { return };
         let record = life.record(&step.step);
         let attempt = if step.repair { record.repairs } else { record.intents } + 1;
-        let deadline = now.moment.after(limits::timeout(&step, &life.spec));
+        let deadline = now.moment.after(limits::timeout_of(&step, &action, &life.spec));
         let (incarnation, generation, state) = (life.incarnation(), life.generation, life.state());
         let intent = Intent { run, ctid, incarnation, generation, state, step, attempt, reason, deadline, token, action };
         let effect =

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::ids::{Step, StepId};
 use crate::machine::FailureClass;
 use crate::manifest::{Script, Spec};
+use crate::plan::{Action, HoldBy};
 
 /// How often a step of the host may fail before its container counts as failed. Three: once for a passing fault, once for one
 /// that takes a moment, and a third to be sure.
@@ -32,7 +33,8 @@ pub const JOBS_DEFAULT: usize = 4;
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// A storage that has just been busy, or that checks its file system first, holds a start up for a minute and more.
+const START_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 /// What a stop gets beyond the time that its container may take to shut down: for the hard way after it, and what is cleaned up.
 const STOP_RESERVE: Duration = Duration::from_secs(60);
@@ -44,13 +46,20 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// What a health check or readiness gets beyond its own sum, so that the answer can still be written.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// How long one attempt of `step` may take.
+/// How long one attempt of `step` may take that does `action`.
+pub fn timeout_of(step: &StepId, action: &Action, spec: &Spec) -> Duration {
+    if let Action::Hold { init: _, by: HoldBy::Snapshot } = action { SNAPSHOT_TIMEOUT } else { timeout(step, spec) }
+}
+
+/// How long one attempt of `step` may take, whichever way it is done.
 pub fn timeout(step: &StepId, spec: &Spec) -> Duration {
     match &step.step {
         Step::TemplateFetch => FETCH_TIMEOUT,
         Step::DefineCreate | Step::DefineClone | Step::DownDestroy => CREATE_TIMEOUT,
         Step::FinalizeStart | Step::RunStart => START_TIMEOUT,
         Step::FinalizeStop => STOP_TIMEOUT,
+        // A container that was stopped needs no repair; a snapshot that was cut off is deleted.
+        Step::CloneHold if step.repair => SNAPSHOT_TIMEOUT,
         Step::CloneHold | Step::DownStop => orderly_stop(spec),
         Step::SnapshotTake | Step::CloneRelease => SNAPSHOT_TIMEOUT,
         Step::VolumePrepare(_) => PREPARE_TIMEOUT,

@@ -15,13 +15,17 @@ pub(super) mod doctor;
 mod edit;
 mod fetch;
 pub mod firewall;
+mod frozen;
 pub mod ha;
 mod layout;
 mod leftover;
 mod life;
 mod mark;
 pub mod members;
+mod mounts;
 mod observe;
+mod pools;
+mod quorum;
 mod repair;
 mod running;
 mod settle;
@@ -131,8 +135,9 @@ impl Pct {
         version::of(&self.layout, "pve-container").is_some_and(|version| version >= version::Version([6, 1, 6]))
     }
 
-    /// What a program of Proxmox's may have changed, to be synced: the cluster's database, the volumes, and LXC's directory.
-    fn changed_places(&self) -> Vec<PathBuf> {
+    /// What a program of Proxmox's that is about a container may have changed, to be synced: the cluster's database, the storages,
+    /// the container's volumes that are mounted there, and LXC's directory.
+    fn changed_places(&self, ctid: Ctid) -> Vec<PathBuf> {
         let storages = self
             .storages()
             .into_iter()
@@ -140,7 +145,10 @@ impl Pct {
         let places = [self.layout.database(), self.layout.cluster(), self.layout.lxc_path().to_owned()];
         // A network storage that is gone would hold up everything; what its server keeps is not ours to sync.
         let local = storages.filter(|storage| ["dir", "btrfs", "zfspool"].contains(&storage.kind.as_str()));
-        places.into_iter().chain(local.filter_map(|storage| storage.file_system())).filter(|path| path.exists()).collect()
+        let local: Vec<PathBuf> = local.filter_map(|storage| storage.file_system()).collect();
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let volumes: Vec<PathBuf> = local.iter().flat_map(|storage| mounts::of_volumes(&mountinfo, storage, ctid)).collect();
+        places.into_iter().chain(local).chain(volumes).filter(|path| path.exists()).collect()
     }
 }
 

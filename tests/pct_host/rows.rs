@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use phoenix::ids::Step;
+use phoenix::ids::{Step, StepId};
 use phoenix::machine::{Evidence, FailureClass, StepResult};
 use phoenix::manifest::{Mount, Origin, Template};
 use phoenix::plan::{Action, HoldBy, Reason, StartPurpose};
@@ -187,4 +187,93 @@ fn mount_points_of_what_is_protected_are_not_changed() {
         assert!(matches!(&result, StepResult::Failed(failure) if says(&failure.message)), "{result:?}");
     }
     assert_eq!(world.config(spec.ctid), config);
+}
+
+#[test]
+fn a_start_that_came_up_late_is_not_ended_by_its_repair() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_878));
+    world.created(&spec);
+    let init = world.started(&spec);
+    let repair = || Action::Repair { leftover: "lxc-start [1] hangs without an init".to_owned() };
+    for step in [Step::FinalizeStart, Step::RunStart] {
+        let id = StepId { step, repair: true };
+        assert_eq!(world.settle(&spec, id.clone(), repair()), StepResult::Done(Evidence::Repaired));
+        let report = world.carry_out(world.effect(&spec, id, repair()));
+        assert_eq!(report.result, StepResult::Done(Evidence::Repaired));
+        let seen = world.host.observe(None, &[spec.ctid]).expect("a look").containers;
+        assert_eq!(seen[&spec.ctid].init.as_ref(), Some(&init), "it goes on");
+    }
+    assert_eq!(world.started(&spec), init, "taken again, the start is found done");
+    // With another map than the one wanted it does not go on.
+    spec.idmap = phoenix::ids::IdMap::shifted(200_000, 65_536).expect("a map");
+    let id = StepId { step: Step::RunStart, repair: true };
+    assert_eq!(world.settle(&spec, id.clone(), repair()), StepResult::Absent);
+    assert_eq!(world.carry_out(world.effect(&spec, id, repair())).result, StepResult::Done(Evidence::Repaired));
+    assert_eq!(world.host.observe(None, &[spec.ctid]).expect("a look").containers[&spec.ctid].init, None);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+/// `pct stop` returns while LXC's hook, and the operator's below it, still runs below the monitor.
+#[test]
+fn a_monitor_is_not_killed_while_its_hook_runs() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_879));
+    world.created(&spec);
+    let init = world.started(&spec);
+    let (hook, ran) = (world.node.root().join("usr/share/lxc/hooks/lxc-pve-poststop-hook"), world.path("ran"));
+    std::fs::remove_file(&hook).expect("removed");
+    std::fs::write(&hook, format!("#!/bin/sh\nsleep 13\ntouch {}\n", ran.display())).expect("written");
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let pid = i32::try_from(init.pid).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    assert_eq!(world.done(&spec, Step::DownStop, Action::Stop { init: Some(init) }), Evidence::Stopped);
+    assert!(ran.exists(), "it came to its end");
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+#[test]
+fn volumes_that_a_snapshot_froze_are_thawed_with_their_container() {
+    let Some(world) = World::new() else { return };
+    world.node.storage("ceph", phoenix_test_pct::StorageKind::Rbd).expect("a storage");
+    let (program, log) = (world.node.root().join("usr/sbin/fsfreeze"), world.path("unfrozen"));
+    let script = format!(
+        "#!/bin/sh\necho \"$1 $(readlink $2)\" >>{}\necho 'fsfreeze: unfreeze failed: Invalid argument' >&2\nexit 1\n",
+        log.display()
+    );
+    std::fs::write(&program, script).expect("written");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let mut spec = world.spec(ctid(900_880));
+    spec.host_options.storage = Some("ceph".to_owned());
+    world.created(&spec);
+    // What lies on other storages is the host's own file system, and not frozen by anybody of ours.
+    for (place, storage) in [("/data", "ceph"), ("/more", "thin")] {
+        let slot = if storage == "ceph" { "--mp0" } else { "--mp1" };
+        world.pct(&["set", "900880", slot, &format!("{storage}:1,mp={place}")]);
+    }
+    let init = world.started(&spec);
+    world.node.fault("snapshot 900880 kill-both-after freeze").expect("a fault");
+    let action = Action::Hold { init: Some(init.clone()), by: HoldBy::Snapshot };
+    let (seq, effect) = (world.next_seq(), world.effect(&spec, Step::CloneHold.id(), action));
+    drop(world.carry_out(effect.clone()));
+    let leftover = partial(world.settle_as(effect, seq));
+    repaired(&world, &spec, &Step::CloneHold, &leftover);
+    let unfrozen = std::fs::read_to_string(&log).expect("called");
+    let lines: Vec<&str> = unfrozen.lines().collect();
+    assert_eq!(lines.len(), 2, "{unfrozen}");
+    assert!(lines[0].starts_with("--unfreeze /") && lines[1].ends_with("/data"), "{unfrozen}");
+    world.done(&spec, Step::DownStop, Action::Stop { init: Some(init) });
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+#[test]
+fn a_start_that_failed_says_where_the_reason_shows() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_881));
+    world.created(&spec);
+    world.node.fault("start 900881 exit 255 \"startup for container '900881' failed\"").expect("a fault");
+    let result = world.take(&spec, Step::RunStart, crate::steps::start(&spec)).result;
+    let says = |message: &str| message.contains("`pct start 900881 --debug 1`") && message.contains("startup for container");
+    assert!(matches!(&result, StepResult::Failed(failure) if says(&failure.message)), "{result:?}");
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
 }

@@ -222,6 +222,52 @@ fn nothing_is_thawed_below_a_living_worker() {
     world.done(&spec, Step::DownDestroy, Action::Destroy);
 }
 
+/// A backup freezes what it copies, and only its lock or its worker tells that this is on purpose.
+#[test]
+fn what_others_keep_frozen_is_not_thawed_to_be_stopped() {
+    let Some(world) = World::new() else { return };
+    let spec = world.spec(ctid(900_874));
+    world.created(&spec);
+    let init = world.started(&spec);
+    let config = world.config(spec.ctid);
+    let stops = || {
+        [
+            (Step::DownStop, Action::Stop { init: Some(init.clone()) }),
+            (Step::CloneHold, Action::Hold { init: Some(init.clone()), by: HoldBy::Stop }),
+            (Step::FinalizeStop, Action::Stop { init: Some(init.clone()) }),
+        ]
+    };
+    freeze(init.pid);
+    for (step, action) in stops() {
+        set_config(&world, spec.ctid, &config.replacen("memory:", "lock: backup\nmemory:", 1));
+        waits(&world.take(&spec, step.clone(), action.clone()).result);
+        set_config(&world, spec.ctid, &config);
+        let worker = Worker::about(spec.ctid, "vzdump");
+        waits(&world.take(&spec, step.clone(), action).result);
+        drop(worker);
+        assert!(is_frozen(init.pid), "{step:?}");
+    }
+    let console = Worker::about(spec.ctid, "vncproxy");
+    world.done(&spec, Step::DownStop, Action::Stop { init: Some(init.clone()) });
+    drop(console);
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
+
+/// Freezes the group that a process is in, in whichever hierarchy.
+fn freeze(pid: u32) {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
+    let written = groups.lines().any(|line| {
+        let (controllers, path) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')).expect("three fields");
+        match controllers {
+            "" => std::fs::write(format!("/sys/fs/cgroup{path}/cgroup.freeze"), "1").is_ok(),
+            "freezer" => std::fs::write(format!("/sys/fs/cgroup/freezer{path}/freezer.state"), "FROZEN").is_ok(),
+            _ => false,
+        }
+    });
+    assert!(written, "{groups}");
+    crate::settle::wait_until(|| is_frozen(pid));
+}
+
 /// Whether the kernel says so, in whichever hierarchy.
 fn is_frozen(pid: u32) -> bool {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");

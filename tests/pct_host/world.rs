@@ -107,6 +107,14 @@ impl World {
         self.node.calls().into_iter().filter_map(|call| call.argv.get(1).cloned()).collect()
     }
 
+    /// A person's `pct`.
+    #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "a test runs `pct` as a person does")]
+    pub(crate) fn pct(&self, words: &[&str]) {
+        let output = std::process::Command::new(self.node.program("pct")).args(words).output().expect("pct starts");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// As far as the first start goes.
     pub(crate) fn finalized(&self, spec: &Spec) {
         let first = Action::Start { purpose: StartPurpose::Finalize, idmap: spec.idmap.clone(), sources: Vec::new() };

@@ -3,7 +3,6 @@
 //! Ending needs no program: a pidfd names the init, and its monitor's end says that all is cleaned up. Not here: starting,
 //! which every backend does its own way.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -20,7 +19,7 @@ use super::{Backend, cgroup};
 
 /// How long one look at a starting container is apart from the next; its starter's end wakes earlier.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// How long a monitor may take to clean up when its init has ended: a few milliseconds, hooks of the operator's longer.
+/// How long a monitor may take to clean up when its init has ended and no hook of its runs: a few milliseconds.
 const MONITOR_STOP: Duration = Duration::from_secs(10);
 /// How long the kernel may take to end what was killed, an init with its whole namespace.
 const HARD_STOP: Duration = Duration::from_secs(20);
@@ -139,7 +138,7 @@ impl<B: Backend> Act<'_, B> {
             }
         }
         for starter in &up.starters {
-            if starter.ends_within(self.remaining_at_most(MONITOR_STOP)) {
+            if self.ends_by_itself(starter) {
                 continue;
             }
             // It hangs with nothing left to watch over; what it still holds, the kernel lets go of.
@@ -153,6 +152,19 @@ impl<B: Backend> Act<'_, B> {
             return Ok(());
         }
         Err(failed(FailureClass::Transient, "the container was started again by others while it was stopped"))
+    }
+
+    /// Whether a monitor ends once it has cleaned up. What it runs for that, hooks of the operator's included, is let run until the
+    /// deadline. In a repair nothing is waited for: what is at it still hangs.
+    fn ends_by_itself(&self, starter: &Held) -> bool {
+        loop {
+            if starter.ends_within(self.remaining_at_most(MONITOR_STOP)) {
+                return true;
+            }
+            if self.intent().step.repair || self.remaining().is_zero() || !proc::has_child(starter.pid) {
+                return false;
+            }
+        }
     }
 
     /// Ends the container at once, and what its monitor would have cleaned up.
@@ -187,12 +199,26 @@ impl<B: Backend> Act<'_, B> {
     }
 }
 
-/// The whole environment of a program of the host. In English, and in UTF-8: Perl programs of Proxmox's read their arguments as
+/// The whole environment of a program of the host. LVM does not complain of the locks that it inherits. In English, and in UTF-8: Perl programs of Proxmox's read their arguments as
 /// the locale says, and make of every letter beyond ASCII a replacement character where it says nothing.
 pub(in crate::host) fn host_environment() -> Variables {
-    BTreeMap::from([("PATH".to_owned(), Secret::new(HOST_PATH)), ("LC_ALL".to_owned(), Secret::new("C.UTF-8"))])
+    let variables = [("PATH", HOST_PATH), ("LC_ALL", "C.UTF-8"), ("LVM_SUPPRESS_FD_WARNINGS", "1")];
+    variables.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect()
 }
 
 pub(in crate::host) fn init_lost(init: &Init) -> Box<StepResult> {
     failed(FailureClass::InitLost, format!("init {} of this container has ended", init.pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_the_host_get_what_they_need_and_nothing_else() {
+        let environment = host_environment();
+        let told: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+        // `LVM` complains of every descriptor that it did not open, and that is the lock of the container.
+        assert_eq!(told, [("LC_ALL", &b"C.UTF-8"[..]), ("LVM_SUPPRESS_FD_WARNINGS", b"1"), ("PATH", HOST_PATH.as_bytes())]);
+    }
 }

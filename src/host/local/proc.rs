@@ -169,6 +169,13 @@ pub(crate) fn parent_of(pid: u32) -> Option<u32> {
     status_field(pid, "PPid")?.trim().parse().ok()
 }
 
+/// Whether a process has a child that lives.
+pub(crate) fn has_child(pid: u32) -> bool {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.any(|child| parent_of(child) == Some(pid) && Held::open(child).is_some())
+}
+
 fn status_field(pid: u32, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::to_owned)

@@ -19,6 +19,7 @@ use crate::plan::Action;
 use crate::shim::{Ending, JobResult, Kept, Task};
 
 use super::Pct;
+use super::life::MOUNTED;
 
 /// What a program said, and how it ended.
 #[derive(Debug)]
@@ -54,6 +55,9 @@ const LASTING: [&str; 9] = [
     "not allowed",
 ];
 
+/// Tasks that live as long as somebody looks at the container's console, and change nothing. From the documentation, not yet run.
+const CONSOLES: [&str; 2] = ["vncproxy", "spiceproxy"];
+
 impl Act<'_, Pct> {
     /// Runs `pct` with lock and token.
     pub(super) fn pct(&self, words: Vec<String>) -> Taken<Said> {
@@ -67,10 +71,15 @@ impl Act<'_, Pct> {
         let path = self.host.layout.program(program);
         let argv = std::iter::once(path.into_os_string()).chain(words.into_iter().map(OsString::from)).collect();
         let task = Task::Run { argv, env: host_environment(), kept };
-        let result = self.run(task, self.host.changed_places(), Vec::new())?;
+        let places = self.changed_places();
+        let result = self.run(task, places.clone(), Vec::new())?;
         if matches!(result.ending, Ending::NotDurable { .. }) {
             // Whatever is there, it may not stay: the kernel tells of a failed write once.
             self.expect_success(&result, &format!("`{command}`"), Some(command.clone()))?;
+        }
+        if result.ending.is_success() {
+            // What it has mounted only now its shim could not be told of.
+            sync(self.changed_places().iter().filter(|place| !places.contains(place)))?;
         }
         let text = tail(&result.output().unwrap_or_default());
         Ok(Said { result, text, command })
@@ -84,8 +93,11 @@ impl Act<'_, Pct> {
 
     /// Syncs all that a program of Proxmox's may have changed.
     pub(super) fn make_durable(&self) -> Taken<()> {
-        let sync = |path: &PathBuf| durable::sync_file_system(path).map_err(at("sync the file system of", path));
-        self.host.changed_places().iter().try_for_each(sync)
+        sync(self.changed_places().iter())
+    }
+
+    fn changed_places(&self) -> Vec<PathBuf> {
+        self.host.changed_places(self.intent().ctid)
     }
 
     /// What it means that `what` is not the case after the call.
@@ -98,6 +110,9 @@ impl Act<'_, Pct> {
                 return judged.err().unwrap_or_else(|| Box::new(StepResult::Unknown { why: what.to_owned() }));
             }
         };
+        if let Err(waits) = self.check_said_quorum(text, &format!("{what}: {}", last_line(text))) {
+            return waits;
+        }
         if let Some(weather) = weather(text) {
             // Of a clone's two containers the source is the one that others may be at.
             let ctid = if let Action::Clone { source, .. } = self.intent().action { source } else { self.intent().ctid };
@@ -150,13 +165,25 @@ impl Act<'_, Pct> {
             Weather::File(path) => (holder_of(path), path.display().to_string()),
             Weather::Cluster(name) => (None, format!("the cluster's lock {name}")),
         };
-        // These two are left behind by a node that crashes before the task has begun.
-        let left = holder.is_none() && matches!(weather, Weather::Locked("create" | "disk"));
-        let remedy = if left { format!("; should it stay so with no task at work on it, `pct unlock {ctid}`") } else { String::new() };
+        let remedy = match weather {
+            // Whoever put it there may have been killed, or the node have crashed; nothing takes such a lock off by itself.
+            Weather::Locked(name) if holder.is_none() => left_behind(ctid, name),
+            Weather::Locked(_) | Weather::File(_) | Weather::Cluster(_) => String::new(),
+        };
         let (pid, name) = holder.map_or((None, otherwise), |(pid, command)| (Some(pid), command));
         let wait = Wait { kind: WaitKind::Lock, name, ctid: None, pid, since: self.local.clock.now().wall };
         failed(FailureClass::Wait(wait), format!("{}{remedy}", message.lines().last().unwrap_or_default()))
     }
+}
+
+fn sync<'a>(mut places: impl Iterator<Item = &'a PathBuf>) -> Taken<()> {
+    places.try_for_each(|path| durable::sync_file_system(path).map_err(at("sync the file system of", path)))
+}
+
+/// What to do about a lock of a configuration that nobody holds any more.
+fn left_behind(ctid: Ctid, name: &str) -> String {
+    let verb = if name == MOUNTED { "unmount" } else { "unlock" };
+    format!("; should it stay so with no task at work on it (see the task list of the web interface), `pct {verb} {ctid}`")
 }
 
 /// What the words of a failure wait for, if they wait.
@@ -174,17 +201,20 @@ fn weather(text: &str) -> Option<Weather<'_>> {
 
 /// The worker of a task about a container, if one lives.
 pub(super) fn worker_of(ctid: Ctid) -> Option<(u32, String)> {
-    let is_about = |title: &str, pid: u32| {
-        let fields: Vec<&str> = title.split(':').collect();
-        let own = fields.get(2).and_then(|own| u32::from_str_radix(own, 16).ok()) == Some(pid);
-        own && fields.get(6).and_then(|id| id.parse().ok()) == Some(ctid)
-    };
     processes().find_map(|pid| {
         let title = String::from_utf8(proc::command_line(pid)?).ok()?;
         let title = title.trim_end_matches(['\0', ' ']);
-        let found = title.starts_with("task UPID:") && is_about(title, pid) && proc::is_of_this_root(pid);
-        found.then(|| (pid, title.to_owned()))
+        (is_worker(title, pid, ctid) && proc::is_of_this_root(pid)).then(|| (pid, title.to_owned()))
     })
+}
+
+/// Whether a title is that of the process's own task, and the task is one about the container that changes it.
+fn is_worker(title: &str, pid: u32, ctid: Ctid) -> bool {
+    let Some(upid) = title.strip_prefix("task UPID:") else { return false };
+    let fields: Vec<&str> = upid.split(':').collect();
+    let own = fields.get(1).and_then(|own| u32::from_str_radix(own, 16).ok()) == Some(pid);
+    let changes = fields.get(4).is_some_and(|kind| !CONSOLES.contains(kind));
+    own && changes && fields.get(5).and_then(|id| id.parse().ok()) == Some(ctid)
 }
 
 /// Who holds a lock file, as the kernel lists it (`proc_locks(5)`).
@@ -230,6 +260,24 @@ mod tests {
         for text in ["", "storage 'nostore' does not exist", "got timeout", "container did not stop", "CT is locked ("] {
             assert_eq!(weather(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_console_that_somebody_looks_at_is_no_worker() {
+        let is = |kind: &str, pid: u32| {
+            let title = format!("task UPID:vm:00001234:0007:6B03:{kind}:101:root@pam:");
+            is_worker(&title, pid, Ctid::new(101).expect("in range"))
+        };
+        assert!(is("vzdump", 0x1234) && is("vzsnapshot", 0x1234));
+        assert!(!is("vzdump", 0x1235), "a title with another's number");
+        assert!(!is("vncproxy", 0x1234) && !is("spiceproxy", 0x1234));
+    }
+
+    #[test]
+    fn a_lock_that_nobody_holds_is_said_with_what_takes_it_off() {
+        let ctid = Ctid::new(101).expect("in range");
+        assert!(left_behind(ctid, "backup").ends_with("`pct unlock 101`"));
+        assert!(left_behind(ctid, "mounted").ends_with("`pct unmount 101`"));
     }
 
     #[test]

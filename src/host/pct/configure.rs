@@ -29,6 +29,7 @@ impl Act<'_, Pct> {
             self.set(&change)?;
         }
         self.grow()?;
+        self.join_pool()?;
         self.configured()
     }
 
@@ -46,6 +47,9 @@ impl Act<'_, Pct> {
         let found: Vec<&str> = config.main().raw().filter(|(key, _)| *key == "lxc.idmap").map(|(_, value)| value).collect();
         if found != lines {
             return Err(drift(format!("the configuration asks for the id map {lines:?}"), format!("it asks for {found:?}")));
+        }
+        if let Some(pool) = self.missing_pool()? {
+            return Err(drift(format!("the container is in the pool {pool}"), "it is not"));
         }
         let waits = wanted::waiting(&config).into_iter().map(|key| format!("{key} before the next start"));
         Ok(Evidence::Configured { unenforced: waits.chain(self.unsized_disk(&config)?).collect() })

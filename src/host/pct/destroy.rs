@@ -60,7 +60,7 @@ impl Act<'_, Pct> {
         }
         self.remove_drafts()?;
         if let Some(rules) = self.firewall_rules() {
-            std::fs::remove_file(&rules).map_err(at("remove", &rules))?;
+            std::fs::remove_file(&rules).map_err(self.in_cluster("remove", &rules))?;
             self.sync_cluster()?;
         }
         self.remove_results()?;

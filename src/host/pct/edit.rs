@@ -47,7 +47,7 @@ impl Act<'_, Pct> {
             self.check_protection("phoenix up")?;
         }
         let text = new.to_string();
-        replace(&path, text.as_bytes()).map_err(at("write", &path))?;
+        replace(&path, text.as_bytes()).map_err(self.in_cluster("write", &path))?;
         let found = durable::read(&path, CONFIG_BYTES_MAX).map_err(at("read", &path))?;
         if found.as_deref() != Some(&text) {
             return Err(failed(FailureClass::Transient, format!("{} was changed by others while it was written", path.display())));
@@ -98,27 +98,27 @@ impl Act<'_, Pct> {
     pub(super) fn remove_drafts(&self) -> Taken<()> {
         let ctid = self.intent().ctid;
         let of_config = |text: &str| self.judge_found(mark::of_config(text).as_ref()).is_ok() || self.check_mark().is_ok();
-        remove_drafts_of(&self.host.layout.config(ctid), of_config)?;
+        self.remove_drafts_of(&self.host.layout.config(ctid), of_config)?;
         // Only Phoenix writes that one under such a name, and only under the container's lock.
-        remove_drafts_of(&self.host.layout.firewall(ctid), |_| self.effect.spec.host_options.firewall.is_some())
+        self.remove_drafts_of(&self.host.layout.firewall(ctid), |_| self.effect.spec.host_options.firewall.is_some())
     }
-}
 
-/// Removes what processes that are gone left of writing a file, if it is ours by what it says.
-fn remove_drafts_of(path: &Path, is_ours: impl Fn(&str) -> bool) -> Taken<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let begin = format!("{name}.tmp.");
-    let writer = |name: &std::ffi::OsStr| name.to_str()?.strip_prefix(&begin)?.parse::<u32>().ok();
-    let drafts = entries.filter_map(|entry| Some((writer(&entry.file_name())?, entry.path())));
-    for (pid, draft) in drafts.filter(|(pid, _)| !Path::new("/proc").join(pid.to_string()).exists()) {
-        let text = durable::read(&draft, CONFIG_BYTES_MAX).ok().flatten().unwrap_or_default();
-        if is_ours(&text) {
-            tracing::info!(file = %draft.display(), pid, "removed what was being written by a process that is gone");
-            std::fs::remove_file(&draft).map_err(at("remove", &draft))?;
+    /// Removes what processes that are gone left of writing a file, if it is ours by what it says.
+    fn remove_drafts_of(&self, path: &Path, is_ours: impl Fn(&str) -> bool) -> Taken<()> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let begin = format!("{name}.tmp.");
+        let writer = |name: &std::ffi::OsStr| name.to_str()?.strip_prefix(&begin)?.parse::<u32>().ok();
+        let drafts = entries.filter_map(|entry| Some((writer(&entry.file_name())?, entry.path())));
+        for (pid, draft) in drafts.filter(|(pid, _)| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let text = durable::read(&draft, CONFIG_BYTES_MAX).ok().flatten().unwrap_or_default();
+            if is_ours(&text) {
+                tracing::info!(file = %draft.display(), pid, "removed what was being written by a process that is gone");
+                std::fs::remove_file(&draft).map_err(self.in_cluster("remove", &draft))?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Puts a file in place of the old one. Its name until then is one that Proxmox gives as well: the cluster's file system takes

@@ -69,10 +69,10 @@ impl Act<'_, Pct> {
         let new = old.with(self.firewall()?).map_err(|error| failed(FailureClass::Permanent, chain(&error)))?;
         if new != old {
             let directory = path.parent().unwrap_or(Path::new("/"));
-            std::fs::create_dir_all(directory).map_err(at("make", directory))?;
+            std::fs::create_dir_all(directory).map_err(self.in_cluster("make", directory))?;
             let old = old.to_string();
             if !edit::replace_if(&path, new.to_string().as_bytes(), || Ok(firewall_file(&path).is_ok_and(|found| found.to_string() == old)))
-                .map_err(at("write", &path))?
+                .map_err(self.in_cluster("write", &path))?
             {
                 return Err(failed(FailureClass::Transient, format!("{} was changed by others just now", path.display())));
             }

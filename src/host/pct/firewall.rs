@@ -11,7 +11,10 @@ use crate::manifest::Firewall as Wanted;
 /// A container's firewall file, line by line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FirewallFile {
+    /// Without their line feeds; whatever else ends a line stays.
     lines: Vec<String>,
+    /// Whether no line feed ends the last one.
+    is_open: bool,
 }
 
 /// What the comment of a rule of ours ends with.
@@ -29,7 +32,9 @@ pub struct RuleError {
 impl FirewallFile {
     /// Reads the file; any text is one.
     pub fn parse(text: &str) -> Self {
-        Self { lines: text.lines().map(str::to_owned).collect() }
+        let closed = text.strip_suffix('\n').unwrap_or(text);
+        let lines = if text.is_empty() { Vec::new() } else { closed.split('\n').map(str::to_owned).collect() };
+        Self { lines, is_open: !text.is_empty() && closed == text }
     }
 
     /// The file with our part as wanted.
@@ -41,6 +46,7 @@ impl FirewallFile {
         file.set_option("policy_in", policy_in.name());
         file.set_option("policy_out", policy_out.name());
         file.set_rules(rules);
+        file.is_open &= file.lines.last() == self.lines.last();
         Ok(file)
     }
 
@@ -107,7 +113,8 @@ impl FirewallFile {
 
 impl fmt::Display for FirewallFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+        let end = if self.is_open || self.lines.is_empty() { "" } else { "\n" };
+        write!(f, "{}{end}", self.lines.join("\n"))
     }
 }
 
@@ -163,6 +170,19 @@ mod tests {
         assert_eq!(with(text, &["IN ACCEPT new"]), expected);
         assert_eq!(with(&expected, &["IN ACCEPT new"]), expected);
         assert_eq!(with(&expected, &[]), expected.replace("IN ACCEPT new # [phoenix]\n", ""));
+    }
+
+    #[test]
+    fn the_ends_of_lines_stay_as_they_are() {
+        let text =
+            "[OPTIONS]\r\n\r\nenable: 1\r\npolicy_in: DROP\r\npolicy_out: ACCEPT\r\n\r\n[RULES]\r\nIN ACCEPT a # [phoenix]\r\nGROUP web";
+        assert_eq!(with(text, &["IN ACCEPT a"]), text);
+        assert_eq!(with(text, &["IN ACCEPT b"]), text.replace("IN ACCEPT a # [phoenix]\r", "IN ACCEPT b # [phoenix]"));
+        assert_eq!(with("[RULES]\nGROUP web", &["IN ACCEPT a"]).lines().last(), Some("IN ACCEPT a # [phoenix]"));
+        assert!(with("[RULES]\nGROUP web", &["IN ACCEPT a"]).ends_with('\n'), "a line of ours is whole");
+        for text in ["", "\n", "a", "a\n", "a\n\n", "\r\n"] {
+            assert_eq!(FirewallFile::parse(text).to_string(), text, "{text:?}");
+        }
     }
 
     #[test]

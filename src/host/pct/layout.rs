@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ids::Ctid;
 
-/// Where programs are, in the order looked: `pct` and `pvesm` in the first, `pveam` and `pveversion` in the second.
+/// Where programs are, in the order looked: `pct` and `pvesm` in the first, `pveam`, `pvesh` and `pveversion` in the second.
 const PROGRAM_PLACES: [&str; 2] = ["usr/sbin", "usr/bin"];
 
 /// A root (`/`) and what lies where below it.

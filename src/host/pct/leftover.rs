@@ -17,10 +17,10 @@ use crate::ids::{Ctid, Step};
 use crate::manifest::Origin;
 use crate::plan::{Effect, Intent, STORAGE_DEFAULT};
 
-use super::Pct;
 use super::config::{CONFIG_BYTES_MAX, Config};
 use super::storage::Storage;
 use super::tasks::{self, Upid};
+use super::{Pct, mounts};
 
 /// What lies there of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -181,8 +181,7 @@ impl Act<'_, Pct> {
     pub(super) fn mounts(&self, ctid: Ctid) -> Taken<Vec<PathBuf>> {
         let text = std::fs::read_to_string("/proc/self/mountinfo").map_err(at("read", Path::new("/proc/self/mountinfo")))?;
         let base = self.host.layout.rootfs(ctid);
-        let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescaped(point)));
-        let mut found: Vec<PathBuf> = points.filter(|point| point.starts_with(&base)).collect();
+        let mut found: Vec<PathBuf> = mounts::points(&text).filter(|point| point.starts_with(&base)).collect();
         found.reverse();
         Ok(found)
     }
@@ -302,10 +301,6 @@ impl Config {
         let volumes = self.volumes().into_iter().filter(|volume| !volume.starts_with('/'));
         volumes.filter_map(|volume| Some(volume.split_once(':')?.0.to_owned())).collect()
     }
-}
-
-fn unescaped(point: &str) -> String {
-    point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ const ORDERLY_STOP: Duration = Duration::from_secs(30);
 const HARD_STOP_RESERVE: Duration = Duration::from_secs(15);
 /// What `pct` says when the container was up still after the wait.
 const NOT_STOPPED: &str = "container did not stop";
+/// The lock of `pct mount`, with which a container can be started and stopped.
+pub(super) const MOUNTED: &str = "mounted";
 
 impl Act<'_, Pct> {
     pub(super) fn start(&self, idmap: &IdMap, sources: &[Source]) -> Taken {
@@ -41,7 +43,9 @@ impl Act<'_, Pct> {
         let said = self.call("pct", self.words(["start"], []), Kept::Nothing)?;
         match self.started(idmap)? {
             Some(evidence) => Ok(evidence),
-            None => Err(self.refused(&said, "the container did not start")),
+            None => {
+                Err(self.refused(&said, &format!("the container did not start (`pct start {} --debug 1` shows why)", self.intent().ctid)))
+            }
         }
     }
 
@@ -50,6 +54,8 @@ impl Act<'_, Pct> {
         self.check_mark()?;
         let up = self.up()?;
         let Some(running) = &up.init else { return self.put_down_all(init) };
+        // A backup or a snapshot of others keeps it frozen on purpose, and `pct` would not stop it below their lock either.
+        self.check_no_task()?;
         // Frozen, it would neither hear of a shutdown nor, in the old hierarchy, die.
         crate::shim::thaw(running.pid);
         let said = if self.intent().step.step == Step::FinalizeStop {
@@ -60,6 +66,15 @@ impl Act<'_, Pct> {
             self.pct(self.words(["shutdown"], ["--timeout", &wait, "--forceStop", "1"]))?
         };
         self.down_after(&said, init)
+    }
+
+    /// Waits while a task of others is at work on the container, by the lock of its configuration or by its worker.
+    fn check_no_task(&self) -> Taken<()> {
+        // What `pct mount` leaves is in nobody's way.
+        match self.config()?.main().lock() {
+            Some(lock) if lock != MOUNTED => Err(self.locked(lock)),
+            Some(_) | None => self.check_no_worker(),
+        }
     }
 
     /// Whether it is down now. Who holds a lock is waited for, and what `pct` could not end is ended without it; but a `pct` that
@@ -103,11 +118,12 @@ impl Act<'_, Pct> {
         verb.into_iter().chain([id.as_str()]).chain(rest).map(str::to_owned).collect()
     }
 
-    /// Thaws the container, if it runs: a snapshot that was cut off leaves it frozen.
+    /// Thaws the container and its file systems, if it runs: a snapshot that was cut off leaves them frozen.
     pub(super) fn thaw(&self) -> Taken<()> {
         let up = self.up_of(self.intent().ctid)?;
         if let Some(init) = up.init {
             crate::shim::thaw(init.pid);
+            self.unfreeze_volumes(init.pid)?;
         }
         Ok(())
     }

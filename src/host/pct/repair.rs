@@ -49,7 +49,10 @@ impl Act<'_, Pct> {
             }
             Step::FinalizeStart | Step::RunStart => {
                 self.check_mark()?;
-                self.put_down_all(None)?;
+                // A start that only took longer has come up meanwhile: taken again, it is found done.
+                if !self.is_up_as_wanted()? {
+                    self.put_down_all(None)?;
+                }
             }
             // These are whole or not there.
             Step::TemplateFetch
@@ -125,6 +128,12 @@ impl Act<'_, Pct> {
         }
     }
 
+    /// Whether an init of the container is up, with the id map that it is to have.
+    fn is_up_as_wanted(&self) -> Taken<bool> {
+        let wanted = &self.effect.spec.idmap;
+        Ok(self.up()?.init.is_some_and(|init| init.idmap().is_ok_and(|found| found == *wanted) && init.is_alive()))
+    }
+
     /// Takes off what is mounted where Proxmox mounts a container that it works on. The container is down: a running one has its
     /// mounts in a namespace of its own.
     fn unmount(&self) -> Taken<()> {
@@ -171,7 +180,7 @@ impl Act<'_, Pct> {
                 let volumes = self.volumes(self.intent().ctid);
                 Ok(self.left_of_destroyed().is_ok() && !Leftover::volumes_in(leftover).iter().any(|volume| volumes.contains(volume)))
             }
-            Step::FinalizeStart | Step::RunStart => Ok(self.up()?.is_down()),
+            Step::FinalizeStart | Step::RunStart => Ok(self.is_up_as_wanted()? || self.up()?.is_down()),
             Step::TemplateFetch
             | Step::DefineMark
             | Step::ConfigureSet

@@ -94,6 +94,11 @@ impl Storage {
         self.abilities.is_some_and(|can| can.copies_from_snapshot) && !subvolume
     }
 
+    /// Whether a snapshot of a container freezes the file systems that lie on it, beside the container.
+    pub fn freezes(&self) -> bool {
+        self.kind == "rbd"
+    }
+
     /// Where its file systems are mounted: the files of a storage that keeps files, the datasets of a ZFS pool.
     pub fn file_system(&self) -> Option<PathBuf> {
         let datasets = self.mount_point.clone().or_else(|| Some(Path::new("/").join(self.pool.as_ref()?)));

@@ -18,6 +18,7 @@ use super::ha;
 use super::layout::Layout;
 use super::members::Members;
 use super::observe::{self, Found};
+use super::pools::{self, Pool};
 use super::storage::{self, Storage};
 use super::version::{self, Version};
 use super::vmlist::Guest;
@@ -34,7 +35,7 @@ struct Node<'a> {
     guests: BTreeMap<u32, Guest>,
     managed: BTreeMap<u32, String>,
     storages: Vec<Storage>,
-    pools: Option<Vec<String>>,
+    pools: Option<Vec<Pool>>,
     subordinate: SubordinateIds,
     /// The configurations of the wanted containers that exist.
     configs: BTreeMap<Ctid, Config>,
@@ -105,7 +106,7 @@ impl<'a> Node<'a> {
             guests: observe::guests(layout)?,
             managed: ha::parse(&observe::optional(&layout.ha_resources())?),
             storages: storage::parse(&observe::optional(&layout.storages())?),
-            pools: (!users.is_empty()).then(|| pools(&users)),
+            pools: (!users.is_empty()).then(|| pools::parse(&users)),
             subordinate: SubordinateIds::of_this_machine(),
             configs,
             wanted: wanted.iter().map(|spec| (spec.ctid, &**spec)).collect(),
@@ -226,7 +227,7 @@ impl<'a> Node<'a> {
             }
         }
         if let (Some(pool), Some(pools)) = (&options.pool, &self.pools)
-            && !pools.contains(pool)
+            && !pools.iter().any(|found| found.name == *pool)
         {
             objections.push(format!("there is no pool {pool}"), format!("make it with `pvesh create /pools --poolid {pool}`"));
         }
@@ -308,12 +309,6 @@ fn wanted_storage(spec: &Spec) -> Option<&str> {
 
 fn privilege(unprivileged: bool) -> &'static str {
     if unprivileged { "unprivileged" } else { "privileged" }
-}
-
-/// The pools, from the text of `user.cfg`: `pool:NAME:comment:guests:storages:`.
-fn pools(users: &str) -> Vec<String> {
-    let names = users.lines().filter_map(|line| line.strip_prefix("pool:")?.split(':').next());
-    names.map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -125,6 +125,7 @@ pub fn run() -> ExitCode {
     record(&root, &line);
     ended(match name.as_str() {
         "pveam" => others::pveam(root, &args),
+        "pvesh" => others::pvesh(&root, &args),
         "pvesm" => others::pvesm(&root, &args),
         "pveversion" => Ok(others::pveversion(&root, &args)),
         _ => pct(root, &args),

@@ -2,7 +2,8 @@
 //!
 //! The pieces of the work: `locked` (the lock is held, the configuration says nothing but `lock: create`), `volume` (the
 //! volumes are there), `mount` (they are mounted), `unpack` (the template is inside), `write` (the configuration is whole and not
-//! locked any more, with the volumes mounted still), `unmount`, `end` (it is written again, with the defaults).
+//! locked any more, with the volumes mounted still), `unmount`, `end` (it is written again, with the defaults); `made` (what
+//! goes wrong from now on, the pool included, takes nothing back).
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
@@ -108,6 +109,7 @@ fn work(call: &Call) -> Outcome {
             return die(format!("unable to create CT {id} - {}", died.text));
         }
     }
+    call.piece("made")?;
     if let Some(pool) = call.given.get("pool") {
         guest_files::add_to_pool(&call.root, pool, id)?;
     }

@@ -79,7 +79,7 @@ impl Installed {
         vmlist::update(&root).map_err(io::Error::other)?;
         let program = program()?;
         let installed = Self { root };
-        for name in ["pct", "pveam", "pvesm", "pveversion"] {
+        for name in ["pct", "pveam", "pvesh", "pvesm", "pveversion"] {
             place(program, &installed.program(name))?;
         }
         for name in [lxc::PRE_START, lxc::POST_STOP].map(|name| Path::new(HOOKS).join(name)) {
@@ -96,7 +96,7 @@ impl Installed {
 
     /// A program of the root: `pct`, `pveam`, `pvesm` or `pveversion`.
     pub fn program(&self, name: &str) -> PathBuf {
-        let place = if ["pveam", "pveversion"].contains(&name) { MANAGER_PROGRAMS } else { PROGRAMS };
+        let place = if ["pveam", "pvesh", "pveversion"].contains(&name) { MANAGER_PROGRAMS } else { PROGRAMS };
         self.root.join(place).join(name)
     }
 
@@ -109,6 +109,7 @@ impl Installed {
             StorageKind::LvmThin => format!("\tthinpool data\n\tvgname {name}\n"),
             StorageKind::ZfsPool => format!("\tpool rpool/{name}\n"),
             StorageKind::Lvm => format!("\tvgname {name}\n"),
+            StorageKind::Rbd => format!("\tpool {name}\n"),
         };
         let content = if kind.has_path() { "iso,vztmpl,backup,rootdir,images,snippets" } else { "rootdir,images" };
         let directory = if kind.has_path() { path } else { self.root.test("volumes").join(name) };

@@ -2,7 +2,7 @@
 //! real plain LXC, with faults and delays to order.
 //!
 //! A test [installs](Installed::new) a root of its own: a directory with `etc/pve`, `var/lib/lxc`, storages, and the programs
-//! `usr/sbin/pct` and `pvesm`, `usr/bin/pveam` and `pveversion`. The programs find their root by where they are. What is known
+//! `usr/sbin/pct` and `pvesm`, `usr/bin/pveam`, `pvesh` and `pveversion`. The programs find their root by where they are. What is known
 //! of the real ones is in `recordings/`; the tests of this crate run the recorded commands and compare line by line. It does not
 //! use the crate that is tested with it: what Proxmox does is read twice.
 //!

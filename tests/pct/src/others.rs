@@ -1,13 +1,13 @@
-//! `pveam`, `pvesm` and `pveversion`, as far as Phoenix asks them.
+//! `pveam`, `pvesh`, `pvesm` and `pveversion`, as far as Phoenix asks them.
 
 use std::fs;
 
 use crate::arguments::{Kind, Takes};
 use crate::call::{Call, Command, Run};
 use crate::died::{Died, Outcome, die, out};
-use crate::lxc;
 use crate::root::Root;
 use crate::storage::{Storage, Volume};
+use crate::{guest_files, lxc};
 
 static DOWNLOAD: Command = Command {
     name: "download",
@@ -67,6 +67,21 @@ fn names(directory: &std::path::Path) -> Vec<String> {
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();
     names
+}
+
+/// `set /pools/POOL --vms ID`, `set /pools --poolid POOL --vms ID`. From the documentation.
+pub(crate) fn pvesh(root: &Root, args: &[String]) -> Outcome<u8> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (pool, id) = match words.as_slice() {
+        ["set", "/pools", "--poolid", pool, "--vms", id] => (*pool, id),
+        ["set", path, "--vms", id] if path.strip_prefix("/pools/").is_some_and(|pool| !pool.contains('/')) => {
+            (&path["/pools/".len()..], id)
+        }
+        _ => return die("no such resource"),
+    };
+    guest_files::check_pool(root, Some(pool))?;
+    guest_files::add_to_pool(root, pool, id.parse().map_err(|why: String| Died::new(why))?)?;
+    Ok(0)
 }
 
 /// `list STORAGE`, `free VOLUME`, `status`.

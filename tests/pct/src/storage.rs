@@ -26,6 +26,8 @@ pub enum StorageKind {
     ZfsPool,
     /// Thick LVM: nothing but full clones.
     Lvm,
+    /// Ceph: as thin LVM, and snapshots freeze file systems (which is left out here).
+    Rbd,
 }
 
 /// What can be done with a volume.
@@ -63,8 +65,14 @@ pub(crate) struct Volume {
 }
 
 impl StorageKind {
-    const ALL: [(&'static str, Self); 5] =
-        [("dir", Self::Dir), ("btrfs", Self::Btrfs), ("lvmthin", Self::LvmThin), ("zfspool", Self::ZfsPool), ("lvm", Self::Lvm)];
+    const ALL: [(&'static str, Self); 6] = [
+        ("dir", Self::Dir),
+        ("btrfs", Self::Btrfs),
+        ("lvmthin", Self::LvmThin),
+        ("zfspool", Self::ZfsPool),
+        ("lvm", Self::Lvm),
+        ("rbd", Self::Rbd),
+    ];
 
     /// As `storage.cfg` calls it.
     pub fn name(self) -> &'static str {
@@ -81,14 +89,14 @@ impl StorageKind {
             (Self::Dir, Feature::Snapshot | Feature::LinkedClone) => false,
             (Self::Dir, Feature::FullClone) => from != Source::Snapshot,
             (Self::Btrfs, _) => true,
-            (Self::LvmThin, Feature::LinkedClone) => from != Source::Current,
-            (Self::LvmThin, Feature::Snapshot | Feature::FullClone) => true,
+            (Self::LvmThin | Self::Rbd, Feature::LinkedClone) => from != Source::Current,
+            (Self::LvmThin | Self::Rbd, Feature::Snapshot | Feature::FullClone) => true,
             (Self::ZfsPool, Feature::LinkedClone) => from == Source::Template,
             (Self::ZfsPool, Feature::FullClone) => from != Source::Snapshot,
             (Self::ZfsPool, Feature::Snapshot) => true,
             (Self::Lvm, Feature::FullClone) => from == Source::Current,
             (Self::Lvm, Feature::Snapshot | Feature::LinkedClone | Feature::Template) => false,
-            (Self::Dir | Self::LvmThin | Self::ZfsPool, Feature::Template) => from == Source::Current,
+            (Self::Dir | Self::LvmThin | Self::ZfsPool | Self::Rbd, Feature::Template) => from == Source::Current,
         }
     }
 }
@@ -255,9 +263,10 @@ impl Volume {
         let images = self.storage.images();
         match (self.storage.kind, self.name.split_once('/')) {
             (StorageKind::Btrfs, Some((id, _))) => images.join(id).join(self.base()),
-            (StorageKind::Btrfs | StorageKind::Dir | StorageKind::LvmThin | StorageKind::ZfsPool | StorageKind::Lvm, _) => {
-                images.join(&self.name)
-            }
+            (
+                StorageKind::Btrfs | StorageKind::Dir | StorageKind::LvmThin | StorageKind::ZfsPool | StorageKind::Lvm | StorageKind::Rbd,
+                _,
+            ) => images.join(&self.name),
         }
     }
 
