@@ -146,9 +146,9 @@ mod tests {
         let second = entry(2, first.hash);
         let (gap, other) = (entry(3, first.hash), entry(2, Digest::of(b"another")));
         assert_eq!(broken(&[first.clone(), second.clone()], true), None);
-        for (entries, number) in [(vec![first.clone(), gap.clone()], 3), (vec![first.clone(), other.clone()], 2), (vec![second], 2)] {
+        let cases = [(vec![first.clone(), gap], 3, 1), (vec![first.clone(), other], 2, 1), (vec![second], 2, 0)];
+        for (entries, number, before) in cases {
             assert_eq!(broken(&entries, false), None, "a part of them");
-            let before = if entries.len() == 2 { 1 } else { 0 };
             assert_eq!(broken(&entries, true), Some(format!("entry {number} does not follow entry {before}")));
         }
         let changed = Entry::out_of(first.journal(), Row { payload: "[]".to_owned(), ..row(Body::Declare) });
