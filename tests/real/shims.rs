@@ -259,6 +259,32 @@ fn a_script_that_must_be_asked_about_waits_for_a_person() {
     check_script(&ground, 2);
 }
 
+/// Begun since a backup that was put back, and left without its shim: no entry knows of it.
+fn a_start_that_an_older_journal_does_not_know_gets_no_second_one_beside_it(kind: Kind) {
+    let Some(ground) = Ground::on(kind, 55) else { return };
+    let first = ground.script("first", &wait_for_gate("one"));
+    let second = ground.script("second", &format!("{EXCLUSIVE}{}", wait_for_gate("two")));
+    Fleet::new(&ground).container(0, json!({ "features": [first, second] })).write();
+    let manifest = ground.path("fleet.json");
+    let phoenix = ground.start(&["up", manifest.to_str().expect("plain")]);
+    until("the first script's start", || (ground.starts(0, "first") == 1).then_some(()));
+    let copy = ground.path("copy.db");
+    ground.ends(0, &["journal", "backup", copy.to_str().expect("plain")]);
+    ground.open_gate(0, "one");
+    until("the second script's start", || (ground.starts(0, "second") == 1).then_some(()));
+    phoenix.kill();
+    shim(&ground, 0, "feature.apply[second]").expect("it goes on").0.kill();
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{end}", ground.journal().display()));
+    }
+    fs::copy(&copy, ground.journal()).expect("put back");
+    let said = ground.resume(1);
+    assert!(said.stdout.contains("feature.apply[second] is running already"), "{}", said.stdout);
+    assert_eq!(ground.starts(0, "second"), 1);
+    assert!(!ground.rootfs(0).join("overlaps").exists(), "two starts overlapped");
+    ground.open_gate(0, "two");
+}
+
 /// Starts `up`, waits until the gated script runs, and kills who is named.
 fn strike_script(ground: &Ground, victim: impl Fn(&Process, &[Process]) -> Option<Process>) -> Working {
     let manifest = ground.path("fleet.json");
@@ -279,4 +305,5 @@ on_each_host! {
     a_script_whose_messenger_dies_is_waited_for_and_started_once
     a_script_without_its_shim_is_never_run_beside_a_second_start
     a_script_that_is_killed_itself_has_failed_and_is_retried_within_its_budget
+    a_start_that_an_older_journal_does_not_know_gets_no_second_one_beside_it
 }

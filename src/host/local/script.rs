@@ -10,7 +10,7 @@ use crate::ids::{IdKind, Step};
 use crate::machine::{Evidence, Failure, FailureClass, StepResult, WaitKind};
 use crate::manifest::{HealthCheck, Script};
 use crate::plan::Init;
-use crate::shim::{self, ContainerRef, Ending, JobResult, Secret, SecretError, Task, Variables};
+use crate::shim::{self, Begun, ContainerRef, Ending, JobResult, Left, Secret, SecretError, Task, Variables};
 
 use super::Backend;
 use super::act::{Act, Taken, at, chain, failed, output_of, tail};
@@ -61,16 +61,33 @@ impl<B: Backend> Act<'_, B> {
             let later = result.intent.epoch.parse().is_ok_and(|epoch: u64| epoch > self.epoch.get());
             later || (of(result) && result.ending.is_success())
         });
-        match unknown {
-            Some(result) if !phoenix_journal::sabotaged("results_are_not_compared") => {
+        let running = self.still_running(&left)?;
+        match (unknown, running) {
+            _ if phoenix_journal::sabotaged("results_are_not_compared") => Ok(()),
+            (Some(result), _) => {
                 let (epoch, seq) = (&result.intent.epoch, &result.intent.seq);
                 let ran = result.step.as_deref().unwrap_or("a script");
                 let message =
                     format!("{ran} was run by entry {seq} of epoch {epoch}, as its result says, and this journal knows nothing of it");
                 Err(failed(FailureClass::JournalOlder, message))
             }
-            Some(_) | None => Ok(()),
+            (None, Some(begun)) => {
+                let message = format!("{} is running already, and this journal knows nothing of that start", begun.step);
+                Err(failed(FailureClass::JournalOlder, message))
+            }
+            (None, None) => Ok(()),
         }
+    }
+
+    /// A start of this step that goes on without its shim. What this journal knows of was waited for, and ended, before.
+    fn still_running<'b>(&self, left: &'b Left) -> Taken<Option<&'b Begun>> {
+        let intent = self.intent();
+        for begun in left.unfinished.iter().filter(|begun| begun.step == intent.step && begun.token != intent.token) {
+            if !shim::living_bearers(begun.token).map_err(at("look for processes of", self.place().path()))?.is_empty() {
+                return Ok(Some(begun));
+            }
+        }
+        Ok(None)
     }
 
     /// What a script's result means, however it was come by.
