@@ -170,6 +170,10 @@ fn an_id_mapped_mount_shows_host_ids_unchanged() {
     let Evidence::Attached(attached) = world.done(&spec, Step::VolumeAttach(mount.at.clone()), attach()) else { panic!("not attached") };
     assert_eq!(attached.mechanism, "bind+idmap");
     let init = world.started(&spec);
+    let sources = vec![prepared.source.clone()];
+    let with_it = Action::Start { purpose: StartPurpose::Run, idmap: spec.idmap.clone(), sources };
+    let taken_over = world.settle(&spec, Step::RunStart.id(), with_it);
+    assert!(matches!(&taken_over, StepResult::Done(Evidence::Started { init: found, .. }) if *found == init), "{taken_over:?}");
     let (result, output) = world.script(&spec, &init, "#!/bin/sh\nstat -c %u:%g /srv/mapped; touch /srv/mapped/file\n");
     assert!(matches!(result, StepResult::Done(_)), "{result:?}");
     assert_eq!(output, "1000:1000\n");
