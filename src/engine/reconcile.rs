@@ -67,7 +67,8 @@ pub(super) fn is_back(life: &Life, seen: Option<&Seen>, finding: Option<&Finding
     };
     let unproven =
         finding.is_some_and(|finding| finding.topic == Topic::Standing && says(&finding.standing, &[Foreign, MarkMissing, JournalOlder]));
-    seen.is_some() && says(&life.standing, &[Gone, Foreign, MarkMissing]) && !unproven
+    // Before it was made, what lies there is a stranger's, and no finding says so.
+    life.state() > State::Declared && seen.is_some() && says(&life.standing, &[Gone, Foreign, MarkMissing]) && !unproven
 }
 
 fn set_aside(life: &Life, quarantine: Quarantine) -> Finding {

@@ -199,8 +199,9 @@ impl<B: Backend> Act<'_, B> {
     }
 }
 
-/// The whole environment of a program of the host. LVM does not complain of the locks that it inherits. In English, and in UTF-8: Perl programs of Proxmox's read their arguments as
-/// the locale says, and make of every letter beyond ASCII a replacement character where it says nothing.
+/// The whole environment of a program of the host. In English, and in UTF-8: Perl programs of Proxmox's read their arguments as
+/// the locale says, and make of every letter beyond ASCII a replacement character where it says nothing. LVM does not complain of
+/// the locks that it inherits.
 pub(in crate::host) fn host_environment() -> Variables {
     let variables = [("PATH", HOST_PATH), ("LC_ALL", "C.UTF-8"), ("LVM_SUPPRESS_FD_WARNINGS", "1")];
     variables.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect()
