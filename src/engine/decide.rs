@@ -120,7 +120,7 @@ impl Engine {
         let (verify, goal) = (self.orders.verify, self.orders.goal);
         let Some(life) = self.life(ctid) else { return Next::Over };
         let finding = sight.as_ref().and_then(|sight| reconcile(life, &mark, sight.seen.as_deref(), verify));
-        if goal == Goal::Down && sight.as_ref().is_some_and(|sight| is_back(life, sight.seen.as_deref(), finding.as_ref())) {
+        if goal == Goal::Down && sight.as_ref().is_some_and(|sight| is_back(life, &mark, sight.seen.as_deref(), finding.as_ref())) {
             // What was seen is compared with what it then claims, as of any other.
             let back = Finding { topic: Topic::Standing, state: life.state(), standing: Standing::Active };
             self.slot(ctid).sight = sight;

@@ -59,7 +59,7 @@ pub(super) fn outlives(life: &Life, mark: &Mark, seen: Option<&Seen>) -> Option<
 
 /// Whether something is there of which the journal says that it is gone, another's or without a mark, and `finding`, what this
 /// look came to, does not say so any more. What was recorded once is no proof that it can be forgotten.
-pub(super) fn is_back(life: &Life, seen: Option<&Seen>, finding: Option<&Finding>) -> bool {
+pub(super) fn is_back(life: &Life, mark: &Mark, seen: Option<&Seen>, finding: Option<&Finding>) -> bool {
     use QuarantineReason::{Foreign, Gone, JournalOlder, MarkMissing};
     let says = |standing: &Standing, reasons: &[QuarantineReason]| match standing {
         Standing::Quarantined(quarantine) => reasons.contains(&quarantine.reason),
@@ -67,8 +67,10 @@ pub(super) fn is_back(life: &Life, seen: Option<&Seen>, finding: Option<&Finding
     };
     let unproven =
         finding.is_some_and(|finding| finding.topic == Topic::Standing && says(&finding.standing, &[Foreign, MarkMissing, JournalOlder]));
-    // Before it was made, what lies there is a stranger's, and no finding says so.
-    life.state() > State::Declared && seen.is_some() && says(&life.standing, &[Gone, Foreign, MarkMissing]) && !unproven
+    // Before anything was made, what lies there is a stranger's unless it proves not to be, and no finding says so.
+    let proven = seen.and_then(|seen| seen.mark.as_ref()).is_some_and(|found| mark.owns(found));
+    let claimed = life.state() > State::Declared && seen.is_some() && !unproven;
+    says(&life.standing, &[Gone, Foreign, MarkMissing]) && (proven || claimed)
 }
 
 fn set_aside(life: &Life, quarantine: Quarantine) -> Finding {

@@ -208,11 +208,13 @@ fn invariant_done_means_done(fleet: &Fleet, engine: &Engine, node: &Node) -> Res
     Ok(())
 }
 
-/// A `down` that ended well left nothing on the host that is ours.
+/// A `down` that ended well left nothing on the host that can be shown to be ours.
 fn invariant_down_means_gone(engine: &Engine, node: &Node) -> Result<(), Violation> {
     for (ctid, _) in engine.lives() {
         let place = node.host.place(ctid);
-        if place.guest.as_ref().is_some_and(|guest| guest.incarnation.is_some()) || (place.guest.is_none() && place.up.is_some()) {
+        if place.guest.as_ref().is_some_and(|guest| guest.incarnation.is_some() && guest.marked)
+            || (place.guest.is_none() && place.up.is_some())
+        {
             return Err(Violation::new("invariant_down_means_gone", format!("{ctid} counts as gone, and is {place:#?}")));
         }
     }
