@@ -34,7 +34,7 @@ pub const JOBS_DEFAULT: usize = 4;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// A storage that has just been busy, or that checks its file system first, holds a start up for a minute and more.
-const START_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const START_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 /// What a stop gets beyond the time that its container may take to shut down: for the hard way after it, and what is cleaned up.
 const STOP_RESERVE: Duration = Duration::from_secs(60);

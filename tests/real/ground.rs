@@ -20,7 +20,7 @@ use super::processes::{self, Process, kill, now, pause};
 use super::{proxmox, template};
 
 /// Longer than anything here takes on a machine that is busy with other things.
-const RUN_MAX: Duration = Duration::from_secs(150);
+const RUN_MAX: Duration = Duration::from_secs(400);
 /// What root's containers are mapped to: the first range in `/etc/subuid`.
 pub(crate) const HOST_ROOT: u32 = 100_000;
 
