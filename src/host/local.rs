@@ -12,6 +12,7 @@ pub(super) mod inside;
 pub(super) mod life;
 pub(super) mod monitor;
 mod mounted;
+pub(super) mod mountinfo;
 pub(super) mod proc;
 mod ready;
 mod script;

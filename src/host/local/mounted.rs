@@ -5,11 +5,9 @@
 //! kernel's. A directory that a program inside has mounted something over is in it still: it was attached, and what became of
 //! that is the container's affair. Not here: whether a directory is the one that was prepared (`ownership`).
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::host::ownership;
@@ -17,6 +15,7 @@ use crate::plan::Source;
 
 use super::Backend;
 use super::act::Act;
+use super::mountinfo::Mount;
 use super::proc::Held;
 
 impl<B: Backend> Act<'_, B> {
@@ -40,15 +39,8 @@ impl<B: Backend> Act<'_, B> {
 #[derive(Debug)]
 struct Mounts(Vec<Mount>);
 
-#[derive(Debug)]
-struct Mount {
-    id: u64,
-    place: Place,
-    at: PathBuf,
-}
-
 /// A directory, as the kernel tells it from all others: of which file system, and where in that.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Place {
     device: String,
     kind: String,
@@ -61,7 +53,7 @@ impl Mounts {
     }
 
     fn parse(text: &[u8]) -> Self {
-        Self(text.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect())
+        Self(Mount::all(text).collect())
     }
 
     /// The place of a directory that is open, and that is at `path` for the process whose mounts these are.
@@ -72,51 +64,26 @@ impl Mounts {
     }
 
     fn place_on(&self, id: u64, path: &Path) -> Option<Place> {
-        let Mount { place, at, .. } = self.0.iter().find(|mount| mount.id == id)?;
-        Some(Place { path: place.path.join(path.strip_prefix(at).ok()?), ..place.clone() })
+        let mount = self.0.iter().find(|mount| mount.id == id)?;
+        let place = Place::of(mount);
+        Some(Place { path: place.path.join(path.strip_prefix(&mount.point).ok()?), ..place })
     }
 
     fn have(&self, place: &Place, at: &Path) -> bool {
-        self.0.iter().any(|mount| mount.at == at && mount.place.is(place))
-    }
-}
-
-impl Mount {
-    /// `36 35 98:0 /mnt1 /mnt/parent rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
-    fn parse(line: &[u8]) -> Option<Self> {
-        let mut fields = line.split(|byte| *byte == b' ');
-        let text = |field: &[u8]| String::from_utf8(field.to_vec()).ok();
-        let id = text(fields.next()?)?.parse().ok()?;
-        let device = text(fields.nth(1)?)?;
-        let (path, at) = (unescape(fields.next()?), unescape(fields.next()?));
-        let kind = text(fields.skip_while(|field| *field != b"-").nth(1)?)?;
-        Some(Self { id, place: Place { device, kind, path }, at })
+        self.0.iter().any(|mount| mount.point == at && Place::of(mount).is(place))
     }
 }
 
 impl Place {
+    fn of(Mount { id: _, device, root, point: _, kind }: &Mount) -> Self {
+        Self { device: device.clone(), kind: kind.clone(), path: root.clone() }
+    }
+
     fn is(&self, other: &Self) -> bool {
         // Of NFS the kernel shows `/` for whatever directory is mounted.
         let shown = !self.kind.starts_with("nfs");
         self.device == other.device && (self.path == other.path || !shown)
     }
-}
-
-/// Spaces, line ends and backslashes are written as `\ooo`.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&byte, tail)) = rest.split_first() {
-        let octal = tail.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        if let Some(escaped) = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            bytes.push(escaped);
-            rest = &tail[3..];
-        } else {
-            bytes.push(byte);
-            rest = tail;
-        }
-    }
-    OsString::from_vec(bytes).into()
 }
 
 #[cfg(test)]

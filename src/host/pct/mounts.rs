@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::host::local::mountinfo::Mount;
 use crate::ids::Ctid;
 
 /// Where the volumes of a ZFS pool are mounted, and those of a template.
@@ -12,7 +13,7 @@ const PREFIXES: [&str; 2] = ["subvol", "basevol"];
 
 /// The mount points, in the order in which they were mounted.
 pub(super) fn points(mountinfo: &str) -> impl Iterator<Item = PathBuf> {
-    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescaped(point)))
+    Mount::all(mountinfo.as_bytes()).map(|mount| mount.point)
 }
 
 /// The volumes of a container that are mounted below the directory of a storage. What is synced through that directory is not
@@ -23,10 +24,6 @@ pub(super) fn of_volumes(mountinfo: &str, storage: &Path, ctid: Ctid) -> Vec<Pat
         point.starts_with(storage) && PREFIXES.iter().any(|prefix| name.starts_with(&format!("{prefix}-{ctid}-")))
     };
     points(mountinfo).filter(is_volume).collect()
-}
-
-fn unescaped(point: &str) -> String {
-    point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 #[cfg(test)]
