@@ -1,6 +1,7 @@
 //! The table of docs/proxmox-doubts.md, row by row: `pct` is killed in the middle of a step, what it left is looked at, put right
 //! where it has to be, and the step is taken again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use phoenix::ids::{Step, StepId};
@@ -290,14 +291,51 @@ fn a_set_that_was_killed_is_absent_or_done() {
     check(&world, &spec, Step::ConfigureSet, || Action::Configure, "set 900765 kill-after write", Row::Done);
     spec.resources.disk_gb = Some(2);
     check(&world, &spec, Step::ConfigureSet, || Action::Configure, "resize 900765 kill-both-after begin", Row::Absent);
-    check(&world, &spec, Step::AutostartSet, || Action::SetAutostart, "set 900765 kill-after locked", Row::Absent);
-    spec.autostart.enabled = false;
-    check(&world, &spec, Step::AutostartSet, || Action::SetAutostart, "set 900765 kill-after write", Row::Done);
-    // What is pending for a container that runs is not what the node reads when it boots.
+}
+
+#[test]
+fn autostart_counts_once_it_is_in_force_and_stays_so() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_762));
+    world.created(&spec);
     world.started(&spec);
-    spec.autostart.enabled = true;
-    check(&world, &spec, Step::AutostartSet, || Action::SetAutostart, "set 900765 kill-after pending", Row::Absent);
-    assert!(world.config(spec.ctid).contains("\nonboot: 1\n") && !world.config(spec.ctid).contains("[pve:pending]"));
+    let file = world.node.root().join("etc/pve/lxc/900762.conf");
+    // What a process that was killed in the middle of it leaves.
+    let draft = world.node.root().join("etc/pve/lxc/900762.conf.tmp.4194305");
+    std::fs::write(&draft, world.config(spec.ctid)).expect("written");
+    let settle = |spec: &Spec| world.settle_as(world.effect(spec, Step::AutostartSet.id(), Action::SetAutostart), world.next_seq());
+    let set = |spec: &Spec| {
+        world.node.forget_calls().expect("forgotten");
+        assert_eq!(settle(spec), StepResult::Absent, "{}", world.config(spec.ctid));
+        world.done(spec, Step::AutostartSet, Action::SetAutostart);
+        assert!(matches!(settle(spec), StepResult::Done(_)));
+        world.verbs()
+    };
+    spec.autostart.down_timeout_s = Some(20);
+    spec.host_options.protection = true;
+    let before = world.config(spec.ctid);
+    assert_eq!(set(&spec), Vec::<String>::new(), "a line of a file takes no `pct`");
+    assert!(!draft.exists());
+    let lines = ["onboot: 1", "protection: 1", "startup: order=3,down=20"];
+    let after = world.config(spec.ctid);
+    let others = |line: &str| !line.starts_with("onboot") && !line.starts_with("startup");
+    let expected: BTreeSet<&str> = before.lines().filter(|line| others(line)).chain(lines).collect();
+    assert_eq!(after.lines().collect::<BTreeSet<_>>(), expected, "and nothing else changed");
+    // What is pending is not what the node reads when it boots, and at the next start it would replace what is.
+    for (main, pending) in [("0", "onboot: 1"), ("1", "onboot: 0"), ("1", "delete: onboot")] {
+        let text = after.replace("onboot: 1", &format!("onboot: {main}"));
+        std::fs::write(&file, format!("{text}\n[pve:pending]\n{pending}\n")).expect("written");
+        set(&spec);
+        assert_eq!(world.config(spec.ctid), after, "{main} {pending}");
+    }
+    // Off again, on a container that others hold.
+    spec.autostart.enabled = false;
+    std::fs::write(&file, format!("{after}lock: backup\n")).expect("written");
+    let result = world.carry_out(world.effect(&spec, Step::AutostartSet.id(), Action::SetAutostart)).result;
+    assert!(matches!(&result, StepResult::Failed(failure) if matches!(failure.class, FailureClass::Wait(_))), "{result:?}");
+    std::fs::write(&file, after.as_str()).expect("written");
+    set(&spec);
+    assert!(world.config(spec.ctid).contains("\nonboot: 0\n"));
 }
 
 #[test]

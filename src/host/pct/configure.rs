@@ -1,5 +1,8 @@
 //! The configuration of a container that is there: the difference alone, in one `pct set`.
 //!
+//! What takes effect at once and touches nothing but the file, autostart and protection, needs no `pct`: it is written in this
+//! process, as shared directories are.
+//!
 //! With the digest of the file that the difference was taken from, so that nobody's change in between is lost. What can only take
 //! effect at the next start waits there, and is named in the evidence; the next step starts the container anyway. Not here: what
 //! is wanted (`wanted`).
@@ -58,16 +61,20 @@ impl Act<'_, Pct> {
     pub(super) fn set_autostart(&self) -> Taken {
         self.check_mark()?;
         let wanted = Wanted::at_last(&self.effect.spec);
-        let change = wanted.change_now(&self.config()?);
-        if !change.is_empty() {
+        let config = self.config()?;
+        let change = wanted.change_at_once(&config);
+        if wanted::waiting(&config).iter().any(|key| change.set.contains_key(key)) {
+            // What waits would undo it at the next start; Proxmox alone takes that back.
             self.set(&change)?;
+        } else {
+            self.edit(|config| wanted.change_at_once(config).set.iter().try_for_each(|(key, value)| config.set(key, value)))?;
         }
         self.autostart_set()
     }
 
     /// `AutostartSet`, if the file says what is wanted.
     pub(super) fn autostart_set(&self) -> Taken {
-        let change = Wanted::at_last(&self.effect.spec).change_now(&self.config()?);
+        let change = Wanted::at_last(&self.effect.spec).change_at_once(&self.config()?);
         if !change.is_empty() {
             return Err(drift("the container is started at boot as the spec says", change.named()));
         }

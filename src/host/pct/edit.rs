@@ -32,6 +32,7 @@ impl Act<'_, Pct> {
         let _held = self.lock_config()?;
         // Under the lock: what was read before it may have changed since.
         self.check_mark()?;
+        self.remove_drafts()?;
         let old = self.config()?;
         let mut new = old.clone();
         let changed = change(&mut new).map_err(|error| failed(FailureClass::Permanent, error))?;

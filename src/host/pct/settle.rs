@@ -15,7 +15,7 @@
 //! | `clone.release` | no snapshot: `Done`; whole: `Absent`; `snapstate` or a snapshot's lock: `Partial` |
 //! | `clone.hold` by stopping, `finalize.stop`, `down.stop` | neither init nor monitor: `Done`; else `Absent` |
 //! | `configure.set` | the file says it, or will at the next start: `Done`; else `Absent` |
-//! | `autostart.set`, `firewall.set` | the file says it, and not only for the next start: `Done`; else `Absent` |
+//! | `autostart.set`, `firewall.set` | the file says it, in force and after the next start: `Done`; else `Absent` |
 //! | `finalize.start`, `run.start` | a `pct start` at work is waited for, past the deadline it is `Partial`; init up, its map and the sources as wanted and mounted in it: `Done`; else `Absent` |
 //! | `finalize.idmap` | init lost: failed; map as planned: `Done`; else the drift it is |
 //! | `volume.prepare` | owner and mode as wanted and not recursive: `Done`; else `Absent` |

@@ -103,12 +103,16 @@ impl Wanted {
         self.change_of(&effective(config))
     }
 
-    /// The same of what is in force already. Proxmox reads the main section when the node boots, and nothing that is pending.
-    pub(super) fn change_now(&self, config: &Config) -> Change {
-        if phoenix_journal::sabotaged("what_is_pending_counts") {
-            return self.change(config);
+    /// What has to change so that it is in force already and stays so. Proxmox reads the main section when the node boots, and
+    /// what is pending replaces that at the next start.
+    pub(super) fn change_at_once(&self, config: &Config) -> Change {
+        let mut change = self.change(config);
+        if !phoenix_journal::sabotaged("what_is_pending_counts") {
+            let now = self.change_of(&config.main().settings().map(owned).collect());
+            change.set.extend(now.set);
+            change.delete.extend(now.delete);
         }
-        self.change_of(&config.main().settings().map(owned).collect())
+        change
     }
 
     fn change_of(&self, found: &BTreeMap<String, String>) -> Change {
