@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use phoenix_journal::{Epoch, JournalId, Recorded, Seq};
 
-use crate::ids::{Ctid, Moment, Now, RunId, State};
+use crate::ids::{BootId, Ctid, Moment, Now, RunId, State};
 use crate::machine::{Fact, Life, OutOfTurn, Quarantine, Report, RunEnd, Standing, Wait};
 use crate::manifest::Origin;
 use crate::plan::{Doubt, Effect, Intent, Mark, Observation, Seen};
@@ -152,8 +152,6 @@ pub struct Orders {
     pub epoch: Epoch,
     /// How many effects at once, at least 1.
     pub jobs: usize,
-    /// Whether claims that do not pass by themselves are to be looked at again, as after a boot.
-    pub verify: bool,
     /// Chance.
     pub dice: Dice,
 }
@@ -169,6 +167,8 @@ impl Orders {
 #[derive(Clone, Debug)]
 pub struct Engine {
     orders: Orders,
+    /// The host's boot.
+    boot: BootId,
     slots: BTreeMap<Ctid, Slot>,
     /// For each container, those that depend on it, its clones among them.
     dependents: BTreeMap<Ctid, BTreeSet<Ctid>>,
@@ -278,7 +278,8 @@ impl Engine {
                 shares.engage(ctid, Share::of(&intent.action, life));
             }
         }
-        Self { orders, slots, dependents, agenda, queue: BTreeSet::new(), shares, in_flight: 0, pending: 0, interrupted: false }
+        let boot = observation.boot;
+        Self { orders, boot, slots, dependents, agenda, queue: BTreeSet::new(), shares, in_flight: 0, pending: 0, interrupted: false }
     }
 
     /// Takes in an event and puts what follows from it into `out`.

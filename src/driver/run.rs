@@ -317,7 +317,7 @@ fn idle(
     }
     let observation = observe(site, Some(reader.journal()), &selection)?;
     let epoch = reader.epochs()?.last().map_or(Epoch::new(0), |row| row.epoch);
-    let orders = orders(site, reader.journal(), epoch, &selection, &account.lives, &observation, id, jobs);
+    let orders = orders(site, reader.journal(), epoch, selection.goal, id, jobs);
     let lives = pick(account.lives, &selection);
     let mut engine = Engine::new(orders, lives, observation);
     let mut outbox = Outbox::default();
@@ -422,7 +422,7 @@ fn engine(
     jobs: usize,
 ) -> Result<Engine, RunError> {
     let (epoch, _) = writer.epoch().expect("a writer that has begun has an epoch");
-    let orders = orders(site, writer.journal(), epoch, selection, &account.lives, &observation, id, jobs);
+    let orders = orders(site, writer.journal(), epoch, selection.goal, id, jobs);
     let mut lives = pick(account.lives, selection);
     for life in lives.values_mut().flatten() {
         let mut broken = None;
@@ -442,20 +442,8 @@ fn engine(
     Ok(Engine::new(orders, lives, observation))
 }
 
-#[expect(clippy::too_many_arguments, reason = "orders are put together from everything that was looked at, in this one place")]
-fn orders(
-    site: &Site,
-    journal: JournalId,
-    epoch: Epoch,
-    selection: &Selection,
-    lives: &Lives,
-    observation: &Observation,
-    run: RunId,
-    jobs: usize,
-) -> Orders {
-    // Whoever recorded an init in another boot has not looked since: now every claim is looked at again.
-    let verify = lives.values().flatten().filter_map(Life::init).any(|init| init.boot != observation.boot);
-    Orders { run, goal: selection.goal, journal, epoch, jobs: jobs.max(1), verify, dice: Dice::new((site.entropy)()) }
+fn orders(site: &Site, journal: JournalId, epoch: Epoch, goal: Goal, run: RunId, jobs: usize) -> Orders {
+    Orders { run, goal, journal, epoch, jobs: jobs.max(1), dice: Dice::new((site.entropy)()) }
 }
 
 fn pick(mut lives: Lives, selection: &Selection) -> Lives {

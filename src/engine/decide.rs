@@ -117,8 +117,10 @@ impl Engine {
         if let Some(sight) = &sight {
             slot.copies_live = Some(sight.seen.as_ref().is_some_and(|seen| seen.copies_live));
         }
-        let (verify, goal) = (self.orders.verify, self.orders.goal);
+        let goal = self.orders.goal;
         let Some(life) = self.life(ctid) else { return Next::Over };
+        // What is to go may have drifted.
+        let verify = goal == Goal::Up && !life.was_worked_on_in(&self.boot) && !phoenix_journal::sabotaged("drift_is_not_looked_for");
         let finding = sight.as_ref().and_then(|sight| reconcile(life, &mark, sight.seen.as_deref(), verify));
         if goal == Goal::Down && sight.as_ref().is_some_and(|sight| is_back(life, &mark, sight.seen.as_deref(), finding.as_ref())) {
             // What was seen is compared with what it then claims, as of any other.
@@ -126,7 +128,7 @@ impl Engine {
             self.slot(ctid).sight = sight;
             return Next::Note(back);
         }
-        // What is to go may have drifted; whose it is still matters, unless it was moved away already and bears our name.
+        // Half-made as well; whose it is still matters, unless it was moved away already and bears our name.
         let moved = life.record(&Step::DownDestroy).leftover.is_some();
         let finding = finding.filter(|finding| goal == Goal::Up || !(moved || is_drift(&finding.standing)));
         match finding {

@@ -31,6 +31,11 @@ pub fn reconcile(life: &Life, mark: &Mark, seen: Option<&Seen>, verify: bool) ->
         return Some(set_aside(life, quarantine));
     }
     let seen = seen?;
+    let drift = if verify { seen.config.as_ref().and_then(|config| drift(life, config)) } else { None };
+    if let Some(evidence) = drift {
+        // Before anything is noted that does pass: a run that is cut off then leaves this to the next.
+        return Some(set_aside(life, Quarantine { reason: QuarantineReason::Drift, evidence }));
+    }
     if let Some(recorded) = life.init()
         && seen.init.as_ref() != Some(recorded)
     {
@@ -45,8 +50,7 @@ pub fn reconcile(life: &Life, mark: &Mark, seen: Option<&Seen>, verify: bool) ->
         let topic = Topic::FoundRunning { init: init.clone() };
         return Some(Finding { topic, state: life.state(), standing: life.standing.clone() });
     }
-    let drift = if verify { seen.config.as_ref().and_then(|config| drift(life, config)) } else { None };
-    drift.map(|evidence| set_aside(life, Quarantine { reason: QuarantineReason::Drift, evidence }))
+    None
 }
 
 /// What keeps a container from counting as gone although the journal says that nothing of it is on the host: it was made since,

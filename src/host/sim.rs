@@ -68,7 +68,7 @@ mod world;
 pub use backend::{Flow, Sim};
 pub use crash::Survivors;
 pub use damage::{Before, Damage, ScriptEnd, ScriptStart};
-pub use faults::{Fault, Faults, Rates, Tamper, What, When, Where};
+pub use faults::{Edit, Fault, Faults, Rates, Tamper, What, When, Where};
 pub use fingerprint::{ContainerPrint, Fingerprint, SettingsPrint};
 pub use storage::Storage;
 pub use world::{Behaviour, OpId, Progress, Sabotage, World, WorldOptions};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use phoenix_journal::{Digest, Epoch, Recorded, Seq};
 
-use crate::ids::{Ctid, FleetName, Generation, Incarnation, RunId, State, Step, StepId, Wall};
+use crate::ids::{BootId, Ctid, FleetName, Generation, Incarnation, RunId, State, Step, StepId, Wall};
 use crate::manifest::Spec;
 use crate::plan::{Action, HoldBy, Init, Intent, Repertoire, Source, steps_into};
 
@@ -48,6 +48,7 @@ pub struct Life {
     sources: Vec<Source>,
     init: Option<Init>,
     open: Option<(Seq, Epoch, Intent)>,
+    boot: Option<BootId>,
     held: Option<HoldBy>,
     remark: bool,
     ended: bool,
@@ -128,6 +129,7 @@ impl Life {
             sources: Vec::new(),
             init: None,
             open: None,
+            boot: None,
             held: None,
             remark: false,
             ended: false,
@@ -165,6 +167,7 @@ impl Life {
             self.held = Some(by);
         }
         self.run = intent.run;
+        self.boot = Some(intent.deadline.boot.clone());
         self.open = Some((seq, epoch, intent));
         self.turn(Standing::Active, at, None);
         Ok(self)
@@ -220,6 +223,11 @@ impl Life {
     /// The init that was recorded and, as far as the journal knows, lives.
     pub fn init(&self) -> Option<&Init> {
         self.init.as_ref()
+    }
+
+    /// Whether something was begun in this boot. Its claims were compared with the host before that.
+    pub fn was_worked_on_in(&self, boot: &BootId) -> bool {
+        self.boot.as_ref() == Some(boot)
     }
 
     /// The evidence of this incarnation.

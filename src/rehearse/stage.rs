@@ -173,11 +173,10 @@ impl Stage {
         self.fill(&mut lives);
         let ctids: Vec<Ctid> = lives.keys().copied().collect();
         let observation = self.world.observe(&ctids);
-        let verify = lives.values().flatten().filter_map(|life| life.init()).any(|init| init.boot != observation.boot);
         let goal = if command == RunCommand::Down { Goal::Down } else { Goal::Up };
         let (epoch, _) = self.journal.epoch().expect("a journal that was begun has an epoch");
         let dice = Dice::new(self.dice.bytes());
-        let orders = Orders { run: id, goal, journal: self.journal.journal(), epoch, jobs: *jobs, verify, dice };
+        let orders = Orders { run: id, goal, journal: self.journal.journal(), epoch, jobs: *jobs, dice };
         Ok(Engine::new(orders, lives, observation))
     }
 

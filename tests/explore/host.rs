@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phoenix::ids::{Ctid, Incarnation, Step, Target, Token, VolumeName, Wall};
+use phoenix::ids::{BootId, Ctid, Incarnation, Step, Target, Token, VolumeName, Wall};
 use phoenix::machine::{Evidence, FailureClass, StepResult, Wait, WaitKind};
 use phoenix::plan::{Action, CopyFrom, Effect, HoldBy, Init, Reason};
 
@@ -122,12 +122,15 @@ impl Host {
     }
 
     pub(crate) fn init(&self, ctid: Ctid) -> Option<Init> {
-        let boot = format!("boot-{}", self.boot).parse().expect("a boot id");
-        self.place(ctid).up.map(|pid| Init { boot, pid, start_ticks: 1 })
+        self.place(ctid).up.map(|pid| Init { boot: self.boot_id(), pid, start_ticks: 1 })
+    }
+
+    pub(crate) fn boot_id(&self) -> BootId {
+        format!("boot-{}", self.boot).parse().expect("a boot id")
     }
 
     pub(crate) fn is_of_this_boot(&self, effect: &Effect) -> bool {
-        effect.intent.deadline.boot.as_str() == format!("boot-{}", self.boot)
+        effect.intent.deadline.boot == self.boot_id()
     }
 
     /// Everything that ran is gone, and results that did not lie on a disk; the host comes back, with or without what it was

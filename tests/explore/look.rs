@@ -22,8 +22,7 @@ impl Host {
     /// One look at containers of the given specs; marks are those of `journal`.
     pub(crate) fn observe(&self, specs: &[Spec], journal: JournalId) -> Observation {
         let seen = |spec: &Spec| self.seen(spec, journal).map(|seen| (spec.ctid, seen));
-        let boot = format!("boot-{}", self.boot).parse().expect("a boot id");
-        Observation { boot, containers: specs.iter().filter_map(seen).collect() }
+        Observation { boot: self.boot_id(), containers: specs.iter().filter_map(seen).collect() }
     }
 
     pub(crate) fn seen(&self, spec: &Spec, journal: JournalId) -> Option<Seen> {
@@ -33,7 +32,8 @@ impl Host {
             |incarnation| Mark { journal, fleet: "fleet".parse().expect("a name"), ctid: spec.ctid, incarnation, epoch: Epoch::new(1) };
         let stranger = || Mark { journal: JournalId::from_bytes([0xee; 16]), ..mark(Incarnation::from_random([0xee; 16])) };
         let mark = guest.marked.then(|| guest.incarnation.map_or_else(stranger, mark));
-        let mounts = spec.mounts.iter().filter(|mount| guest.attached.contains(&mount.at));
+        let claimed = |at| guest.attached.contains(at) || self.slip == Some(Slip::AttachesInWordsOnly);
+        let mounts = spec.mounts.iter().filter(|mount| claimed(&mount.at));
         let mount = |mount: &Mount| (mount.at.clone(), MountSeen { source: mount.volume.source.clone(), read_only: mount.read_only });
         let config = ConfigSeen {
             hostname: guest.configured.then(|| spec.hostname.as_str().to_owned()),

@@ -43,8 +43,6 @@ pub(crate) fn print(node: &Node) -> String {
 /// What the engine knows beyond the lives.
 fn print_engine(text: &mut String, engine: &Engine, goal: Goal) {
     let debug = format!("{engine:?}");
-    let verify = piece(&debug, "verify: ", ",");
-    writeln!(text, "verify {verify}").expect("memory");
     let mut slots = 0;
     for slot in debug.split(", phase: ").skip(1) {
         slots += 1;
@@ -86,8 +84,8 @@ fn print_life(text: &mut String, ctid: Ctid, life: &Life, host: &Host) {
     let finalized = life.proofs().finalization().is_some();
     let init = life.init().map(|init| same_init(init, host, ctid));
     let (state, held, ended, sources) = (life.state(), life.held(), life.is_ended(), life.sources().len());
-    let remark = life.is_remark_asked();
-    writeln!(text, "{ctid} {state} {standing} {held:?} {remark} {ended} own {own:?} map {finalized} init {init:?} {sources}")
+    let (remark, looked_at) = (life.is_remark_asked(), life.was_worked_on_in(&host.boot_id()));
+    writeln!(text, "{ctid} {state} {standing} {held:?} {remark} {looked_at} {ended} own {own:?} map {finalized} init {init:?} {sources}")
         .expect("memory");
     for (step, record) in life.records() {
         print_record(text, life.state(), step, record);

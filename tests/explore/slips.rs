@@ -12,7 +12,7 @@ pub(crate) enum Slip {
     BlindToMarks,
     /// A step in doubt is answered for while its child is still at work, and its lock given to others.
     IgnoresLocks,
-    /// What is not attached counts as attached when it is looked for.
+    /// What is not attached counts as attached when it is looked for, and stands in the configuration.
     AttachesInWordsOnly,
     /// A step that was done is not reported.
     LosesReports,

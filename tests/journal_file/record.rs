@@ -187,7 +187,7 @@ impl<'a> Show<'a> {
         let observation = self.world.observe(&wanted.keys().copied().collect::<Vec<_>>());
         let (epoch, _) = writer.epoch().expect("it has begun");
         let goal = if command == RunCommand::Down { Goal::Down } else { Goal::Up };
-        let orders = Orders { run, goal, journal: writer.journal(), epoch, jobs: JOBS, verify: false, dice: Dice::new(dice.bytes()) };
+        let orders = Orders { run, goal, journal: writer.journal(), epoch, jobs: JOBS, dice: Dice::new(dice.bytes()) };
         let lives = lives.into_iter().map(|(ctid, life)| (ctid, life.map(|life| with_texts(life, wanted)))).collect();
         let engine = Engine::new(orders, lives, observation);
         let (end, mut writer) = self.turns(writer, engine)?;

@@ -108,8 +108,10 @@ fn up_on_a_finished_fleet_writes_nothing_and_starts_no_process(kind: Kind) {
         assert_eq!(said.code, 0, "{}", said.stderr);
         let calls = fs::read_to_string(&trace).expect("a trace");
         let executed = calls.lines().filter(|line| line.contains("execve(")).count();
-        let forked: Vec<&str> =
-            calls.lines().filter(|line| line.contains("fork(") || (line.contains("clone") && !line.contains("CLONE_THREAD"))).collect();
+        let forked: Vec<&str> = calls
+            .lines()
+            .filter(|line| ["fork(", "clone(", "clone3("].iter().any(|call| line.contains(call)) && !line.contains("CLONE_THREAD"))
+            .collect();
         assert_eq!((executed, forked), (1, Vec::new()), "phoenix itself and nothing else:\n{calls}");
     } else {
         skip("counts no processes without strace");

@@ -9,8 +9,8 @@ use crate::machine::{Evidence, FailureClass, Report, StepResult, Wait, WaitKind}
 use crate::manifest::Autostart;
 use crate::plan::{Action, Effect};
 
-use super::disk::{ConfigLock, Guest, Made};
-use super::faults::Tamper;
+use super::disk::{Attached, ConfigLock, Guest, Made};
+use super::faults::{Edit, Tamper};
 use super::op::failed;
 use super::world::{FIRST_PID, OpId, Sabotage, World};
 
@@ -120,6 +120,7 @@ impl World {
                 let until_ms = self.clock.elapsed_ms.saturating_add(u64::try_from(during.as_millis()).unwrap_or(u64::MAX));
                 self.change_guest(*ctid, |guest| guest.lock = guest.lock.or(Some(ConfigLock::Backup { until_ms })));
             }
+            Tamper::Edit(ctid, edit) => self.edit(*ctid, edit),
             Tamper::Unmount(path) => Arc::make_mut(&mut self.places).entry(path.clone()).or_default().unmounted = true,
             Tamper::Mount(path) => Arc::make_mut(&mut self.places).entry(path.clone()).or_default().unmounted = false,
             Tamper::Chown { path, uid, gid, mode } => {
@@ -137,6 +138,24 @@ impl World {
                 Arc::make_mut(&mut self.hidden_secrets).remove(name);
             }
         }
+    }
+
+    fn edit(&mut self, ctid: Ctid, edit: &Edit) {
+        self.change_guest(ctid, |guest| match edit {
+            Edit::Hostname(hostname) => {
+                if let Some(settings) = &mut guest.settings {
+                    Arc::make_mut(settings).hostname = hostname.clone();
+                }
+            }
+            Edit::Idmap(idmap) => guest.idmap = Arc::new(idmap.clone()),
+            Edit::Mount(at, None) => drop(Arc::make_mut(&mut guest.mounts).remove(at)),
+            Edit::Mount(at, Some((path, read_only))) => {
+                let attached = Attached { path: path.clone(), read_only: *read_only, mapped: false, owner_right: true };
+                Arc::make_mut(&mut guest.mounts).insert(at.clone(), attached);
+            }
+            Edit::Autostart(enabled) => guest.autostart.enabled = *enabled,
+        });
+        self.slot_mut(ctid).guest.sync();
     }
 
     /// A clone source counts as held from when its hold is known to be done until its release is.

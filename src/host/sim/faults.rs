@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ids::{Ctid, StepId};
+use crate::ids::{Ctid, Hostname, IdMap, StepId, Target};
 use crate::plan::{Effect, Mark};
 
 use super::dice::{Dice, step_key};
@@ -114,6 +114,8 @@ pub enum Tamper {
         /// For how long, in virtual time.
         during: Duration,
     },
+    /// Somebody changes a container's configuration with an editor.
+    Edit(Ctid, Edit),
     /// The file system of a shared directory is taken off; the bare mount point shows.
     Unmount(PathBuf),
     /// It is back.
@@ -133,6 +135,19 @@ pub enum Tamper {
     HideSecret(String),
     /// It can be read again.
     ShowSecret(String),
+}
+
+/// One change of a configuration by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Another host name.
+    Hostname(Hostname),
+    /// Another id map.
+    Idmap(IdMap),
+    /// Another directory is attached at a target, read-only or not; or none is.
+    Mount(Target, Option<(PathBuf, bool)>),
+    /// Whether the host starts it at boot.
+    Autostart(bool),
 }
 
 /// Chances of faults at random places, in percent of the attempts at any step.
