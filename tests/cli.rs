@@ -133,6 +133,18 @@ fn down_lists_asks_and_destroys() {
     shows!("up_after_down", stage.run(&["up", "fleet.json", "-j1"]));
 }
 
+/// A clone goes on without its source, and a person may know better than the manifest.
+#[test]
+fn what_depends_on_a_container_that_was_taken_down_goes_on_after_a_boot() {
+    let stage = Stage::with_fleet();
+    stage.run(&["up", "fleet.json", "-j1"]).well();
+    let told = stage.run(&["down", "101", "--yes"]).well().whole();
+    assert!(told.contains("warning: 102 web depends on 101 and stays"), "{told}");
+    stage.reboot();
+    stage.run(&["resume"]).well();
+    assert_eq!(stage.running(), [102]);
+}
+
 #[test]
 fn a_down_that_failed_is_not_resumed_once_an_up_has_followed() {
     let stage = Stage::with_fleet();

@@ -340,7 +340,7 @@ impl Engine {
     }
 
     fn is_done(&self, ctid: Ctid) -> bool {
-        // A dependency that does not belong to this run was there when the run was planned.
+        // `up` takes dependencies along, and `resume` leaves out what a person took down, in knowledge of who depends on it.
         let Some(slot) = self.slots.get(&ctid) else { return true };
         slot.is_at_rest()
             && slot.life.as_ref().is_ok_and(|life| {

@@ -19,6 +19,14 @@ pub(super) struct Refusal {
     pub(super) remedy: String,
 }
 
+/// Whether every user of the host can read a file: it, and every directory on the way to it, lets others in. What cannot be
+/// looked at is not said to be open.
+pub(super) fn is_open_to_all(path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    let lets = |path: &Path, bit| path.metadata().is_ok_and(|metadata| metadata.mode() & bit != 0);
+    lets(&path, 0o004) && path.ancestors().skip(1).all(|directory| lets(directory, 0o001))
+}
+
 /// Reads files under the rules of one check; directories are looked at once.
 pub(super) struct Files {
     /// Whether owners and modes are looked at.

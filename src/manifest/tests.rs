@@ -66,12 +66,15 @@ impl Bench {
 
     /// Problems, or warnings, or "fine", as a person reads them.
     pub(super) fn says(&self, json: impl AsRef<[u8]>) -> String {
-        let text = match self.check(json) {
-            Err(problems) => problems.to_string(),
+        self.told(self.check(json))
+    }
+
+    fn told(&self, checked: Result<Manifest<Checked>, Problems>) -> String {
+        match checked {
             Ok(manifest) if manifest.warnings().is_empty() => "fine".to_owned(),
-            Ok(manifest) => manifest.warnings().to_string(),
-        };
-        self.anywhere(&text)
+            Ok(manifest) => self.anywhere(&manifest.warnings().to_string()),
+            Err(problems) => self.anywhere(&problems.to_string()),
+        }
     }
 
     /// The text with the bench's directory written as DIR, and without it before the manifest's name.
@@ -104,8 +107,5 @@ pub(super) fn many(containers: &[&str]) -> String {
 
 /// What [`load`](super::load) says of a file of the bench.
 pub(super) fn load_says(bench: &Bench, path: &Path) -> String {
-    match super::load(path, &bench.around) {
-        Ok(_) => "fine".to_owned(),
-        Err(problems) => bench.anywhere(&problems.to_string()),
-    }
+    bench.told(super::load(path, &bench.around))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use phoenix_journal::Digest;
 
 use super::super::entries::{EnvEntry, FeatureEntry};
-use super::super::files::{Files, Refusal};
+use super::super::files::{Files, Refusal, is_open_to_all};
 use super::super::period::Period;
 use super::super::read::{Entries, Key, List, Whole};
 use super::super::source::{At, Findings};
@@ -72,7 +72,7 @@ impl<'a> Scripts<'a> {
     pub(super) fn script(&mut self, table: &ScriptTable, found: &mut Findings) -> Option<Script> {
         let ScriptTable { script, env, args, timeout, retries, on_interrupt } = table;
         let text = script.given().and_then(|at| self.text(&at.value.0, at, found));
-        let env = environment(env);
+        let env = environment(env, found);
         let args = match args {
             Key::Absent => Some(Vec::new()),
             Key::Bad => None,
@@ -148,12 +148,24 @@ fn feature_name(name: &Key<FeatureName>, table: &ScriptTable, found: &mut Findin
     None
 }
 
-fn environment(env: &Key<Entries<EnvName, EnvEntry>>) -> Option<BTreeMap<String, EnvValue>> {
+fn environment(env: &Key<Entries<EnvName, EnvEntry>>, found: &mut Findings) -> Option<BTreeMap<String, EnvValue>> {
     let entries = match env {
         Key::Absent => return Some(BTreeMap::new()),
         Key::Bad => return None,
         Key::Given(given) => &given.value,
     };
+    for given in entries.entries.iter().filter_map(|(_, value)| value.given()) {
+        if let EnvValue::SecretFile(path) = &given.value.0
+            && is_open_to_all(path)
+        {
+            let shown = path.display();
+            found.warning(
+                &given.span,
+                format!("everybody on this host can read the secret in {shown}"),
+                format!("run `chmod o-r {shown}`"),
+            );
+        }
+    }
     let pairs = entries.entries.iter().map(|(name, value)| Some((name.value.0.clone(), value.given()?.value.0.clone())));
     pairs.collect::<Option<BTreeMap<String, EnvValue>>>().filter(|_| entries.whole)
 }

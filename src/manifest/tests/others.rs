@@ -50,6 +50,27 @@ fleet.json:3:14: the script DIR/base.sh can be written by others (mode 0757); ru
 }
 
 #[test]
+fn a_secret_that_everybody_can_read_is_warned_of() {
+    let bench = as_root();
+    fs::create_dir(bench.path("in")).expect("a directory");
+    let secret = bench.path("in/secret");
+    fs::write(&secret, "value").expect("written");
+    let script = format!(r#""application": {{ "script": "base.sh", "env": {{ "A": {{ "secret_file": "{}" }} }} }}"#, secret.display());
+    bench.write("fleet.json", one(&script), 0o644);
+    let said = |file: u32, directory: u32, top: u32| {
+        chmod(&bench, "in/secret", file);
+        chmod(&bench, "in", directory);
+        chmod(&bench, "", top);
+        load_says(&bench, &bench.path("fleet.json"))
+    };
+    let warned = said(0o644, 0o755, 0o755);
+    assert!(warned.contains("everybody on this host can read the secret in DIR/in/secret; run `chmod o-r DIR/in/secret`"), "{warned}");
+    for (file, directory, top) in [(0o640, 0o755, 0o755), (0o644, 0o750, 0o755), (0o644, 0o755, 0o700)] {
+        assert_eq!(said(file, directory, top), "fine");
+    }
+}
+
+#[test]
 fn a_manifest_that_its_group_can_write_is_refused() {
     let bench = as_root();
     chmod(&bench, "fleet.json", 0o664);
