@@ -181,8 +181,31 @@ fn the_tests_that_the_documents_name_exist() {
     let texts = ["docs/failures.md", "docs/guarantees.md"].map(read);
     assert!(documents::named(&texts[0].1).len() > 20, "the names are found");
     assert_eq!(documents::missing(&texts, &sources()), Vec::<String>::new());
-    let wrong = [("d.md".to_owned(), "`real::no_such_test`, `Code::not_a_test`".to_owned())];
-    assert_eq!(documents::missing(&wrong, &sources()), ["d.md: there is no test `no_such_test`"]);
+}
+
+/// Two suites with a test of every kind, and what is none.
+#[test]
+fn a_test_that_is_not_in_the_suite_that_is_named_is_found() {
+    let files = [
+        ("tests/one.rs", "//! One.\n#[test]\nfn plain() {}\nfn helper() {}\n// #[test] fn remark() {}\n"),
+        ("tests/one/deep.rs", "proptest! { #[test]\n#[ignore]\npub(crate) fn drawn(x: u8) { let x = [test]; } }\n#[cfg(test)] fn no() {}"),
+        ("tests/two/main.rs", "macro_rules! on { ($($c:ident)*) => { mod lxc { $(#[test] fn $c() {})* } } }\nmod inner;"),
+        ("tests/two/inner.rs", "on! { made absent }\nfn made() {}\nfn other() { say! { other } }"),
+        ("tests/compile_fail/forged.rs", "fn main() {}"),
+        ("journal/src/lib.rs", "mod log { mod tests { #[test] fn whole() {} } }"),
+    ];
+    let sources = files.into_iter().map(|(file, text)| (file.into(), text.to_owned())).collect();
+    let check = |names: &[&str], is_there: bool| {
+        for name in names {
+            let texts = [("d.md".to_owned(), format!("A test, `{name}`."))];
+            let expected = if is_there { Vec::new() } else { vec![format!("d.md: there is no test `{name}`")] };
+            assert_eq!(documents::missing(&texts, &sources), expected);
+        }
+    };
+    check(&["one::plain", "one::drawn", "one::deep::drawn", "compile_fail::forged", "lib::whole", "lib::log::tests::whole"], true);
+    check(&["two::made", "two::inner::lxc::made", "Code::not_a_test", "one::Two", "alone"], true);
+    check(&["one::deep::plain", "one::other::drawn", "one::made", "two::plain", "lib::tests::whole", "three::plain"], false);
+    check(&["one::helper", "one::remark", "one::no", "two::absent", "two::other", "two::inner::made", "compile_fail::main"], false);
 }
 
 /// A bug that is not listed is never switched on, and one that is not there is never found.
