@@ -217,6 +217,10 @@ fn the_list_of_deliberate_bugs_is_whole() {
     let ours = sources.iter().filter(|(file, _)| file.starts_with("src") || file.starts_with("journal/src"));
     let named = ours.flat_map(|(_, text)| text.split("sabotaged(\"").skip(1).filter_map(|rest| rest.split('"').next()));
     assert_eq!(named.collect::<BTreeSet<_>>(), listed);
+    for line in list.lines() {
+        let how = line.split('\t').nth(3);
+        assert!(line.split('\t').count() >= 3 && how.is_none_or(|how| ["hangs", "aborts"].contains(&how)), "{line}");
+    }
     assert!(listed.len() >= 20, "{} bugs", listed.len());
 }
 
