@@ -126,6 +126,22 @@ fn the_new_journal_is_above_every_epoch_that_was_seen() {
     assert!(marks.values().all(|seen| seen.mark.as_ref().is_some_and(|mark| mark.epoch < first)));
 }
 
+/// Names of results bear epoch and number alone: what was left of starts and health checks must not come again.
+#[test]
+fn epochs_that_left_no_script_are_seen_in_the_same_boot() {
+    let mut stage = done(vec![with_application(spec(101))]);
+    for _ in 0..2 {
+        stage.world.tamper(&Tamper::Stop(ctid(101)));
+        assert_eq!(up(&mut stage), RunEnd::Done);
+    }
+    let last = stage.journal.epochs().last().expect("an epoch").0;
+    let mark = stage.world.observe(&[ctid(101)]).containers[&ctid(101)].mark.clone().expect("a mark");
+    assert!(mark.epoch < last, "the mark is of the first");
+    stage.rebuild().expect("a rebuild");
+    let first = stage.journal.epochs().first().expect("an epoch").0;
+    assert!(first >= last, "{first} follows {last}");
+}
+
 #[test]
 fn notes_are_enough_where_the_results_went_with_the_journal() {
     let mut stage = done(trio());

@@ -10,8 +10,9 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(u64);
 
-/// The how-many-th writer of a journal: raised by one whenever a writer begins, so that an older one is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The how-many-th writer of a journal: raised by one whenever a writer begins, so that an older one is refused. 0, which is the
+/// default, is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
 /// A journal's own name: 128 random bits, shown as 32 hexadecimal digits.

@@ -215,7 +215,7 @@ impl Host for Lxc {
         let config = read.map_err(|source| io_error(&format!("read the configuration of container {}", mark.ctid), source))?;
         let wanted = wanted::Wanted::of(spec, mark, &rootfs, self.controllers);
         let unlike = config.map_or_else(|| Some("there is none".to_owned()), |config| wanted.difference(&config));
-        Ok(Traces { scripts, unlike })
+        Ok(Traces { epoch: local::traces::newest_epoch(&self.local, mark)?, scripts, unlike })
     }
 
     fn leftovers(&self, ctid: Ctid) -> Result<Vec<PathBuf>, HostError> {

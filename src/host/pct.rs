@@ -222,7 +222,7 @@ impl Host for Pct {
                 (!change.is_empty()).then(|| change.named())
             }
         };
-        Ok(Traces { scripts, unlike })
+        Ok(Traces { epoch: local::traces::newest_epoch(&self.local, mark)?, scripts, unlike })
     }
 
     fn leftovers(&self, _: Ctid) -> Result<Vec<PathBuf>, HostError> {

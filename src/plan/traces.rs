@@ -10,6 +10,9 @@ use crate::ids::{Step, Wall};
 /// All that is left of one incarnation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traces {
+    /// The highest epoch in which a shim worked on it, as far as anything says; 0 if nothing does. Of steps that are no scripts
+    /// that is known in the same boot alone.
+    pub epoch: Epoch,
     /// Every trace of a script, the oldest first as far as that is known.
     pub scripts: Vec<Trace>,
     /// What of the configuration is not as the spec says, in the host's words; nothing if all of it is.
@@ -21,7 +24,7 @@ pub struct Traces {
 pub struct Trace {
     /// The script's step.
     pub step: Step,
-    /// The epoch in which it was left, where the trace says.
+    /// The epoch in which it was left; 0 where the trace does not say.
     pub epoch: Epoch,
     /// What it is.
     pub trail: Trail,

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::place::{ResultPlace, parse_begun};
+use phoenix_journal::Epoch;
+
+use super::place::{ResultPlace, epoch_of, parse_begun};
 use super::result::{self, JobResult, RESULT_BYTES_MAX};
 use crate::ids::{StepId, Token};
 
@@ -31,6 +33,8 @@ pub struct Begun {
     pub token: Token,
     /// Its step.
     pub step: StepId,
+    /// The epoch of its intent; 0 if the file's name does not say.
+    pub epoch: Epoch,
 }
 
 impl ResultPlace {
@@ -51,7 +55,7 @@ impl ResultPlace {
             match path.extension().and_then(OsStr::to_str) {
                 Some("json") => left.results.extend(read_result(&path)),
                 Some("shim") if !path.with_extension("json").exists() => {
-                    left.unfinished.extend(read_bounded(&path).and_then(|text| parse_begun(&String::from_utf8_lossy(&text))));
+                    left.unfinished.extend(read_begun(&path));
                 }
                 Some(_) | None => {}
             }
@@ -59,6 +63,26 @@ impl ResultPlace {
         left.results.sort_by_key(|result| (result.ended, result.started));
         Ok(left)
     }
+
+    /// The highest epoch of any intent that has a file here, by the files' names; 0 if none has. Whether they can be read does
+    /// not matter: the next intent of the same number must not find them.
+    pub fn newest_epoch(&self) -> io::Result<Epoch> {
+        let entries = match fs::read_dir(self.path()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Epoch::new(0)),
+            Err(error) => return Err(error),
+        };
+        let mut newest = Epoch::new(0);
+        for entry in entries {
+            newest = newest.max(epoch_of(&entry?.path()));
+        }
+        Ok(newest)
+    }
+}
+
+fn read_begun(path: &Path) -> Option<Begun> {
+    let (token, step) = parse_begun(&String::from_utf8_lossy(&read_bounded(path)?))?;
+    Some(Begun { token, step, epoch: epoch_of(path) })
 }
 
 fn read_result(path: &Path) -> Option<JobResult> {
@@ -69,4 +93,27 @@ fn read_bounded(path: &Path) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path).ok()?.take(RESULT_BYTES_MAX).read_to_end(&mut text).ok()?;
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Ctid, Incarnation};
+
+    #[test]
+    fn the_newest_epoch_is_that_of_any_name_and_no_unfinished_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = ResultPlace::lasting(dir.path(), Ctid::new(101).expect("in range"), Incarnation::from_random([1; 16]));
+        assert_eq!(place.newest_epoch().expect("nothing is there"), Epoch::new(0));
+        fs::create_dir_all(place.path()).expect("room");
+        for (name, newest) in
+            [("1-9.json", 1), ("7.json", 1), (".5-1.json", 1), ("3-2.shim", 3), ("x-2.out", 3), ("10-1.out", 10), ("9-1.json", 10)]
+        {
+            fs::write(place.path().join(name), "nothing that can be read").expect("room");
+            assert_eq!(place.newest_epoch().expect("read"), Epoch::new(newest), "{name}");
+        }
+        fs::write(place.path().join("4-5.shim"), format!("1 2 boot {} application.run -\n", "a".repeat(32))).expect("room");
+        let begun = place.left().expect("read").unfinished;
+        assert_eq!(begun.iter().map(|begun| begun.epoch).collect::<Vec<_>>(), [Epoch::new(4)]);
+    }
 }

@@ -3,21 +3,22 @@
 //! Scripts' results lie below the state directory until the container is destroyed; all others below the runtime directory,
 //! and vanish with the boot that made them. Not here: what is in a result (`result`).
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use phoenix_journal::Epoch;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::job::IntentRef;
-use super::left::Begun;
 use super::lock::{RuntimeDir, make_private_dir};
 use super::output::OUTPUT_BYTES_MAX;
 use super::process::Identity;
 use super::result::{self, JobResult, RESULT_BYTES_MAX, ResultError};
-use crate::ids::{BootId, Ctid, Incarnation, Token};
+use crate::ids::{BootId, Ctid, Incarnation, StepId, Token};
 
 /// The directory of the results of one incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,13 @@ fn name(intent: &IntentRef, ending: &str) -> String {
     format!("{}-{}.{ending}", intent.epoch, intent.seq)
 }
 
+/// The epoch that a file's name says; 0 for a name that says none.
+pub(super) fn epoch_of(path: &Path) -> Epoch {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let number = name.split_once('-').and_then(|(epoch, _)| epoch.parse().ok());
+    Epoch::new(number.unwrap_or(0))
+}
+
 fn below(dir: &Path, ctid: Ctid, incarnation: Incarnation) -> PathBuf {
     dir.join("results").join(ctid.to_string()).join(incarnation.to_string())
 }
@@ -100,9 +108,9 @@ pub(super) fn record(boot: &BootId, identity: &Identity, token: &str, step: &str
 }
 
 /// What a shim was about to run, from its line.
-pub(super) fn parse_begun(text: &str) -> Option<Begun> {
+pub(super) fn parse_begun(text: &str) -> Option<(Token, StepId)> {
     let mut words = text.split_ascii_whitespace().skip(3);
-    Some(Begun { token: words.next()?.parse().ok()?, step: words.next()?.parse().ok()? })
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
 fn parse_record(text: &str) -> Option<(BootId, Identity)> {

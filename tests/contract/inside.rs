@@ -6,10 +6,11 @@ use phoenix::ids::{State, Step};
 use phoenix::machine::{Evidence, FailureClass, Report, StepResult, WaitKind};
 use phoenix::manifest::{EnvValue, ReadyProbe, Spec};
 use phoenix::plan::Trail;
+use phoenix_journal::Epoch;
 
 use super::fleets::{self, script_of};
 use super::hands::mark;
-use super::rig::{Rig, class_of};
+use super::rig::{Rig, class_of, evidence_of};
 
 fn running(rig: &mut Rig) -> Spec {
     let spec = rig.spec(0);
@@ -191,6 +192,13 @@ pub(crate) fn traces_tell_which_scripts_have_run(rig: &mut Rig) {
         assert!(of_step().any(|trace| matches!(trace.trail, Trail::Result { succeeded: true, .. })), "{step:?}: {scripts:?}");
         assert!(of_step().any(|trace| matches!(trace.trail, Trail::Note { .. })), "{step:?}: {scripts:?}");
     }
+    assert_eq!(traces(rig).epoch, Epoch::new(1));
+    // A check is no script, but the names of what its shim left must not come again.
+    let check = Step::HealthCheck(spec.health[0].name.clone());
+    let mut effect = rig.effect(&spec, &check);
+    effect.mark.epoch = Epoch::new(7);
+    evidence_of(&check, rig.hands.carry_out(effect).result);
+    assert_eq!(traces(rig).epoch, Epoch::new(7));
     let mut other = spec.clone();
     other.resources.memory_mb += 1;
     assert!(rig.again().traces(&other, &mark(spec.ctid)).expect("traces").unlike.is_some());

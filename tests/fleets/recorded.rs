@@ -7,16 +7,17 @@ use phoenix::ids::{State, Wall};
 use phoenix::journal::SCHEMA;
 use phoenix::machine::Line;
 use phoenix::plan::Effect;
-use phoenix_journal::{Append, Body, DONE, Digest, Draft, Memory, Record, Recorded, Seq, StreamKey, base_name};
+use phoenix_journal::{Append, Body, DONE, Digest, Draft, Epoch, Heritage, Memory, Record, Recorded, Seq, StreamKey, base_name};
 
-/// The effect, recorded at `seq`, in a journal that was brought to the state in which its step may begin. `seq` leaves room for
-/// that: 100 and more.
+/// The effect, recorded at `seq` in the epoch of its mark, in a journal that was brought to the state in which its step may
+/// begin. `seq` leaves room for that: 100 and more.
 pub(crate) fn recorded(mut effect: Effect, seq: Seq) -> Recorded<Effect> {
     let step = effect.intent.step.to_string();
     let machine = SCHEMA.machines.iter().find(|machine| machine.name == CONTAINER).expect("a container machine");
     let begins = machine.begins.iter().find(|(base, _)| *base == base_name(&step)).expect("a row for every step");
     effect.intent.state = begins.1.parse().expect("a state");
-    let mut walk = Walk { journal: Memory::new(&SCHEMA, effect.mark.journal).expect("the schema"), effect };
+    let heritage = Heritage { id: effect.mark.journal, epoch: Epoch::new(effect.mark.epoch.get() - 1) };
+    let mut walk = Walk { journal: Memory::new_as(&SCHEMA, heritage).expect("the schema"), effect };
     walk.walk_to_state(machine.needs);
     while walk.journal.replay(None).expect("a journal").len() as u64 + 1 < seq.get() {
         walk.append(Body::Note { topic: "padding".to_owned() }, walk.effect.intent.state);

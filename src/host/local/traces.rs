@@ -1,4 +1,4 @@
-//! What scripts left of a container whose journal is lost: results on the host's disk, and notes inside.
+//! What scripts and shims left of a container whose journal is lost: results on the host's disk, and notes inside.
 //!
 //! Apart from the steps because it is not about any of them. Notes are the container's to forge, so they are read without
 //! following anything, bounded, and only if they name this container and incarnation. Not here: what any of it proves.
@@ -42,10 +42,21 @@ pub(in crate::host) fn scripts(local: &Local, rootfs: Option<&Path>, spec: &Spec
     for begun in left.unfinished.iter().filter(|begun| begun.step.step.is_script()) {
         let alive = living_bearers(begun.token).map_err(failed("look for processes"))?;
         let trail = Trail::Begun { alive: !alive.is_empty() };
-        scripts.push(Trace { step: begun.step.step.clone(), epoch: Epoch::new(0), trail });
+        scripts.push(Trace { step: begun.step.step.clone(), epoch: begun.epoch, trail });
     }
     scripts.extend(rootfs.map(|rootfs| notes(rootfs, spec, mark.ctid, mark.incarnation)).unwrap_or_default());
     Ok(scripts)
+}
+
+/// The highest epoch in which a shim worked on the container that `mark` means: by what lasts, and by what is left of this boot.
+pub(in crate::host) fn newest_epoch(local: &Local, mark: &Mark) -> Result<Epoch, HostError> {
+    let lasting = ResultPlace::lasting(&local.state, mark.ctid, mark.incarnation);
+    let of_this_boot = ResultPlace::of_this_boot(&local.runtime, mark.ctid, mark.incarnation);
+    let newest = |place: ResultPlace| {
+        let what = format!("read the results in {}", place.path().display());
+        place.newest_epoch().map_err(|source| io_error(&what, source))
+    };
+    Ok(newest(lasting)?.max(newest(of_this_boot)?))
 }
 
 fn of_result(result: &JobResult) -> Option<Trace> {

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use phoenix_journal::Epoch;
+
 use crate::ids::Ctid;
 use crate::machine::{Failure, FailureClass, StepResult};
 use crate::manifest::{Autostart, Mount, Origin};
@@ -209,6 +211,7 @@ impl World {
         slot.up = None;
         slot.script_begun = None;
         slot.results = Arc::default();
+        slot.epoch = Epoch::default();
         if slot.guest.get().is_some() {
             slot.guest.set(None);
         }

@@ -61,6 +61,7 @@ impl World {
             slot.script_begun = None;
             slot.busy_until_ms = 0;
             slot.left = slot.left.take().filter(|left| left.of_script);
+            slot.epoch = slot.results.iter().map(|kept| kept.epoch).max().unwrap_or_default();
         }
         for (number, place) in (0_u64..).zip(Arc::make_mut(&mut self.places).values_mut()) {
             place.mounted_dir.power_cut(self.dice.throw(&[number, boots, POWER_KEY, 1]));

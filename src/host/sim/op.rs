@@ -208,6 +208,10 @@ impl World {
                 return Some(Report::bare(result));
             }
             op.let_in = true;
+            if op.carrier != Carrier::Phoenix {
+                let slot = self.slot_mut(op.effect.intent.ctid);
+                slot.epoch = slot.epoch.max(op.effect.mark.epoch);
+            }
         }
         if let Some(act) = op.act()
             && let Err(result) = self.act(op, act)

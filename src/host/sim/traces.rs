@@ -25,7 +25,7 @@ impl World {
         let guest = slot.guest.get().as_deref();
         scripts.extend(guest.into_iter().flat_map(|guest| notes(guest, mark)));
         let unlike = guest.and_then(|guest| unlike(guest, spec));
-        Traces { scripts, unlike }
+        Traces { epoch: slot.epoch, scripts, unlike }
     }
 
     /// Deletes every result of a script, as when the directory that holds them goes with the journal.

@@ -152,6 +152,8 @@ pub(super) struct Slot {
     pub(super) results: Arc<Vec<Kept>>,
     /// The newest script that a shim said it started; gone with the boot.
     pub(super) script_begun: Option<Token>,
+    /// The highest epoch in which a shim worked here, as the names of what it left say.
+    pub(super) epoch: Epoch,
     pub(super) starts: Arc<Vec<ScriptStart>>,
 }
 

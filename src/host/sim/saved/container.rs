@@ -33,6 +33,8 @@ pub(super) struct SavedSlot {
     #[serde(default)]
     results: Vec<SavedKept>,
     script_begun: Option<String>,
+    #[serde(default)]
+    epoch: u64,
     starts: Vec<SavedStart>,
 }
 
@@ -205,7 +207,7 @@ enum SavedEnd {
 
 impl SavedSlot {
     pub(super) fn of(ctid: Ctid, slot: &Slot) -> Self {
-        let Slot { guest, up, held, busy_until_ms, left, results, script_begun, starts } = slot;
+        let Slot { guest, up, held, busy_until_ms, left, results, script_begun, epoch, starts } = slot;
         Self {
             ctid: ctid.get(),
             guest: guest.get().as_deref().map(SavedGuest::of),
@@ -222,6 +224,7 @@ impl SavedSlot {
             left: left.as_deref().map(SavedLeft::of),
             results: results.iter().map(SavedKept::of).collect(),
             script_begun: script_begun.map(|token| token.to_string()),
+            epoch: epoch.get(),
             starts: starts.iter().map(SavedStart::of).collect(),
         }
     }
@@ -245,6 +248,7 @@ impl SavedSlot {
             left,
             results: Arc::new(self.results.into_iter().map(SavedKept::restore).collect::<Option<_>>()?),
             script_begun: self.script_begun.map(|token| token.parse()).transpose().ok()?,
+            epoch: Epoch::new(self.epoch),
             starts: Arc::new(starts?),
         };
         Some((ctid, slot))
