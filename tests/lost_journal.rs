@@ -97,6 +97,51 @@ fn a_fleet_whose_journal_is_gone_is_not_begun_anew() {
     assert_eq!(stage.running(), [101, 102]);
 }
 
+/// Whether containers bear its mark or not: a log may hold all that was recorded, and nothing is made beside it.
+#[test]
+fn a_log_whose_journal_is_gone_is_named_and_the_rebuild_takes_over() {
+    for is_down in [false, true] {
+        let stage = Stage::with_fleet();
+        stage.run(&["up", "fleet.json", "-j1"]).well();
+        if is_down {
+            stage.run(&["down", "--all", "--yes"]).well();
+        }
+        let at = |name: &str| stage.path().join("journal").join(name);
+        // As a rebuild leaves it that is cut off while it moves the journal aside.
+        std::fs::rename(at("journal.db"), at("journal.db.unusable-1")).expect("a journal");
+        let log = b"what nobody has moved into the journal";
+        std::fs::write(at("journal.db-wal"), log).expect("room");
+        for asked in [&["up", "fleet.json"][..], &["resume"], &["status"], &["down", "--all", "--yes"]] {
+            let told = stage.run(asked).ended(4).err;
+            assert!(told.contains("its log") && told.contains("put it back beside its log"), "{asked:?}: {told}");
+            assert!(told.contains("next: a backup of the journal, or `phoenix journal rebuild FLEET`"), "{asked:?}: {told}");
+        }
+        assert_eq!(std::fs::read(at("journal.db-wal")).expect("a log"), log);
+        assert!(!at("journal.db").exists(), "no journal is made");
+        let rebuilt = stage.run(&["--json", "journal", "rebuild", "fleet.json", "--yes"]).well();
+        let answer: Value = serde_json::from_str(&rebuilt.out).expect("JSON");
+        let moved: Vec<&str> = answer["moved"].as_array().expect("paths").iter().filter_map(Value::as_str).collect();
+        let kept = moved.iter().find(|path| path.ends_with("-wal")).expect("the log");
+        assert_eq!(std::fs::read(kept).expect("a log"), log);
+        stage.run(&["up", "fleet.json"]).well();
+        assert_eq!(stage.running(), [101, 102]);
+    }
+}
+
+/// The first half of what the refusal says.
+#[test]
+fn a_journal_that_is_put_back_beside_its_log_is_gone_on_with() {
+    let stage = Stage::with_fleet();
+    stage.killed_in_the_middle();
+    assert!(std::fs::metadata(stage.path().join("journal/journal.db-wal")).expect("a log").len() > 0);
+    let (at, away) = (stage.path().join("journal/journal.db"), stage.path().join("journal.db"));
+    std::fs::rename(&at, &away).expect("a journal");
+    stage.run(&["resume"]).ended(4);
+    std::fs::rename(&away, &at).expect("a journal");
+    stage.run(&["resume"]).well();
+    assert_eq!(stage.running(), [101, 102]);
+}
+
 #[test]
 fn a_lost_journal_is_rebuilt_and_up_changes_nothing() {
     let stage = Stage::with_fleet();

@@ -25,7 +25,7 @@ pub fn set_aside<E: From<JournalError>>(
     let aside = place.beside(&format!(".{suffix}"));
     let mut moved = Vec::new();
     // The log last: nobody could tell a main file without its log from a whole one. What is left if this is cut off is a log
-    // without a journal, which no journal is made beside.
+    // without a journal, which is named as that, and which no journal is made beside.
     for ending in ["", "-shm", "-wal"] {
         let (from, to) = (place.beside(ending), with_ending(&aside, ending));
         if look(&from)?.is_some() {

@@ -55,11 +55,10 @@ impl Journal {
         place.check_owner()?;
         place.check_filesystem()?;
         let _lock = Lock::take(&place, info)?;
-        for taken in [place.main.clone(), place.beside("-wal")] {
-            if look(&taken)?.is_some() {
-                return Err(JournalError::Exists { path: taken });
-            }
+        if look(&place.main)?.is_some() {
+            return Err(JournalError::Exists { path: place.main });
         }
+        place.check_no_log()?;
         sweep(&place)?;
         let id = heritage.id;
         let new = place.beside(&format!("{NEW}{id}"));

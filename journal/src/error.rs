@@ -96,6 +96,16 @@ pub enum JournalError {
         /// The main file.
         path: PathBuf,
     },
+    /// A log without its main file: another main file beside it would be changed by it.
+    #[error(
+        "there is no journal at {path}, but its log {path}-wal is there; if {path} was moved, put it back beside its log; else \
+         keep the log, but move it away before you put back the newest backup, or rebuild the journal from the host",
+        path = path.display()
+    )]
+    WalWithoutMain {
+        /// The main file.
+        path: PathBuf,
+    },
     /// The disk is full. Nothing of the group is recorded.
     #[error("the disk that holds the journal is full, nothing was begun; free some space and try again")]
     Full {

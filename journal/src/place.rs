@@ -84,6 +84,7 @@ impl Place {
     /// Refuses what would be destroyed by being opened, and what is no file at all.
     pub(crate) fn check_files(&self) -> Result<(), JournalError> {
         let Some(main) = look(&self.main)? else {
+            self.check_no_log()?;
             return Err(JournalError::Missing { path: self.main.clone() });
         };
         if !main.is_file() {
@@ -97,6 +98,16 @@ impl Place {
             Some(_) => Err(JournalError::WalBesideEmpty { path: self.main.clone() }),
             None => Err(JournalError::NotAJournal { path: self.main.clone(), why: "it is empty".to_owned() }),
         }
+    }
+
+    /// Refuses a place where there is a log and no main file.
+    pub(crate) fn check_no_log(&self) -> Result<(), JournalError> {
+        // In this order: a journal that is made and opened just now gets its log last.
+        let alone = look(&self.beside("-wal"))?.is_some() && look(&self.main)?.is_none();
+        if alone && !crate::sabotaged("logs_without_a_journal_are_not_noticed") {
+            return Err(JournalError::WalWithoutMain { path: self.main.clone() });
+        }
+        Ok(())
     }
 }
 

@@ -205,6 +205,29 @@ fn a_log_beside_an_empty_file_is_left_alone() {
 }
 
 #[test]
+fn a_log_without_its_main_file_is_left_alone_and_no_journal_is_made_beside_it() {
+    let made = made();
+    open(&made.path).begin(vec![declare("a")]).expect("an epoch");
+    let log = made.dir.path().join("parcels.journal-wal");
+    fs::write(&log, "all there is").expect("a file");
+    let before = fs::read(&log).expect("a log");
+    fs::remove_file(&made.path).expect("a file");
+    let refused = [
+        Writer::open(&made.path, &SCHEMA, info()).map(drop),
+        Reader::open(&made.path, &SCHEMA).map(drop),
+        Journal::create(&made.path, &SCHEMA, &binding(), &info()).map(drop),
+    ];
+    for refused in refused {
+        assert!(matches!(&refused, Err(JournalError::WalWithoutMain { path }) if path.ends_with("parcels.journal")), "{refused:?}");
+    }
+    assert_eq!(fs::read(&log).expect("a log"), before);
+    assert!(!made.path.exists());
+    let moved = phoenix_journal::set_aside(&made.path, "old", &info(), || Ok::<(), JournalError>(())).expect("moved");
+    assert_eq!(moved.last().map(fs::read).expect("the log").expect("a log"), before);
+    Journal::create(&made.path, &SCHEMA, &binding(), &info()).expect("the place is free");
+}
+
+#[test]
 fn what_others_can_change_is_refused() {
     let made = made();
     let chmod = |path: &std::path::Path, bits| fs::set_permissions(path, fs::Permissions::from_mode(bits)).expect("chmod");

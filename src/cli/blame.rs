@@ -208,7 +208,13 @@ fn journal_of(error: &CliError) -> Option<&JournalError> {
 
 /// Whether nothing but another copy, or another journal, helps.
 fn is_lost(error: &JournalError) -> bool {
-    matches!(error, JournalError::Damaged { .. } | JournalError::NotAJournal { .. } | JournalError::WalBesideEmpty { .. })
+    matches!(
+        error,
+        JournalError::Damaged { .. }
+            | JournalError::NotAJournal { .. }
+            | JournalError::WalBesideEmpty { .. }
+            | JournalError::WalWithoutMain { .. }
+    )
 }
 
 /// Whose fault it is.

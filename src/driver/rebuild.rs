@@ -149,6 +149,7 @@ pub fn place(path: &Path) -> Result<InPlace, RebuildError> {
             error @ (JournalError::Damaged { .. }
             | JournalError::NotAJournal { .. }
             | JournalError::WalBesideEmpty { .. }
+            | JournalError::WalWithoutMain { .. }
             | JournalError::WrongSchema { .. }),
         ) => Ok(InPlace::Unusable(error.to_string())),
         Err(error) => Err(error.into()),

@@ -55,6 +55,18 @@ fn an_empty_main_file_does_not_take_its_log_along() {
 }
 
 #[test]
+fn a_log_without_its_main_file_is_refused_as_it_is() {
+    let history = History::of_the_pair();
+    let laid = history.image.lay();
+    fs::remove_file(&laid.path).expect("a file");
+    // On a host on which nothing bears a mark of that journal either.
+    let error = take_up(&laid.path, World::new(WorldOptions::seeded(7)), &pair()).expect_err("it is not begun anew");
+    assert!(matches!(error, RunError::Journal(JournalError::WalWithoutMain { .. })), "{error:?}");
+    assert_eq!(fs::read(beside(&laid.path, "-wal")).ok(), history.image.log);
+    assert!(!laid.path.exists());
+}
+
+#[test]
 fn an_index_of_another_time_or_of_garbage_is_passed_over() {
     let history = History::of_the_pair();
     let early = history.image.cut(history.image.frames()[20].at).lay();
