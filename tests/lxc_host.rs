@@ -179,6 +179,9 @@ fn an_id_mapped_mount_shows_host_ids_unchanged() {
     assert_eq!(output, "1000:1000\n");
     assert_eq!(std::fs::metadata(mount.volume.source.join("file")).expect("a file").uid(), 0, "why others must be kept out");
     world.stopped(&spec);
+    std::fs::set_permissions(world.path("srv"), PermissionsExt::from_mode(0o700)).expect("a mode");
+    let closed = world.take(&spec, Step::VolumeAttach(mount.at.clone()), attach()).result;
+    assert!(matches!(&closed, StepResult::Failed(failure) if failure.message.contains("let the container's root pass")), "{closed:?}");
     std::fs::set_permissions(world.path("srv"), PermissionsExt::from_mode(0o755)).expect("a mode");
     let open = world.take(&spec, Step::VolumeAttach(mount.at.clone()), attach()).result;
     assert!(matches!(&open, StepResult::Failed(failure) if failure.message.contains("keeps other users out")), "{open:?}");

@@ -113,6 +113,8 @@ pub(super) struct Places {
     pub(super) programs: Vec<PathBuf>,
     /// Directories that containers must not share, beside LXC's, the runtime's and the state's.
     pub(super) protected: Vec<PathBuf>,
+    /// Whether shared directories are mounted as the container's root.
+    pub(super) container_mounts: bool,
     /// How long programs of the host get between `SIGTERM` and `SIGKILL`.
     pub(super) grace: Duration,
 }
@@ -125,7 +127,7 @@ const MACHINE_ID: &str = "/etc/machine-id";
 impl Local {
     /// Looks at this machine. Whoever asks must be root.
     pub(super) fn new(places: Places) -> Result<Self, HostError> {
-        let Places { kind, lxc_path, runtime, state, boot_id_file, shim, programs, protected, grace } = places;
+        let Places { kind, lxc_path, runtime, state, boot_id_file, shim, programs, protected, container_mounts, grace } = places;
         let runtime = match runtime {
             Some(path) => RuntimeDir::at(path),
             None => RuntimeDir::from_env(),
@@ -138,7 +140,7 @@ impl Local {
         .map_err(|source| io_error("read the boot id", source))?;
         let lxc_attach = find_program("lxc-attach", &programs, kind)?;
         let own = [lxc_path.clone(), runtime.path().to_owned(), state.clone()].into_iter().chain(protected).collect();
-        let grounds = Grounds { own, container_mounts: true, records: state.join("volumes") };
+        let grounds = Grounds { own, container_mounts, records: state.join("volumes") };
         Ok(Self { kind, lxc_path, lxc_attach, runtime, state, clock, shim, grounds, grace })
     }
 

@@ -119,8 +119,9 @@ impl Lxc {
         }
         let find = |name: &str| find_program(name, &programs, HostKind::Lxc);
         let found = Programs { lxc_start: find("lxc-start")?, lxc_stop: find("lxc-stop")?, cp: find("cp")? };
-        let (kind, lxc_path, grace) = (HostKind::Lxc, path.clone(), GRACE);
-        let local = Local::new(Places { kind, lxc_path, runtime, state, boot_id_file, shim, programs, protected, grace })?;
+        let (kind, lxc_path, container_mounts, grace) = (HostKind::Lxc, path.clone(), true, GRACE);
+        let local =
+            Local::new(Places { kind, lxc_path, runtime, state, boot_id_file, shim, programs, protected, container_mounts, grace })?;
         Ok(Self {
             local,
             layout: layout::Layout::new(path),

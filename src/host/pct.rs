@@ -119,9 +119,11 @@ impl Pct {
         }
         let layout = Layout::new(root);
         let node = observe::members(&layout)?.node;
-        let (kind, lxc_path, grace) = (HostKind::Pct, layout.lxc_path().to_owned(), GRACE);
+        // A hook of Proxmox's mounts before the start, as the host's root.
+        let (kind, lxc_path, container_mounts, grace) = (HostKind::Pct, layout.lxc_path().to_owned(), false, GRACE);
         let protected = protected.into_iter().chain([layout.cluster()]).collect();
-        let local = Local::new(Places { kind, lxc_path, runtime, state, boot_id_file, shim, programs, protected, grace })?;
+        let local =
+            Local::new(Places { kind, lxc_path, runtime, state, boot_id_file, shim, programs, protected, container_mounts, grace })?;
         Ok(Self { local, layout, node, templates: Digests::default() })
     }
 

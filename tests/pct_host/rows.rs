@@ -277,3 +277,27 @@ fn a_start_that_failed_says_where_the_reason_shows() {
     assert!(matches!(&result, StepResult::Failed(failure) if says(&failure.message)), "{result:?}");
     world.done(&spec, Step::DownDestroy, Action::Destroy);
 }
+
+/// On Proxmox the host's root mounts, so that no directory above has to let the container through.
+#[test]
+fn a_directory_below_a_closed_one_is_shared() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_885));
+    let (mut mount, closed) = (world.mount("media", "/srv/media"), world.path("srv/private"));
+    (mount.volume.source, mount.volume.owner.uid) = (closed.join("media"), 0);
+    std::fs::create_dir(&closed).expect("a directory");
+    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
+    world.created(&spec);
+    let prepare = Action::Prepare { volume: mount.volume.clone(), idmap: spec.idmap.clone() };
+    let prepared = world.done(&spec, Step::VolumePrepare(mount.volume.name.clone()), prepare);
+    let Evidence::Prepared(prepared) = prepared else { panic!("not prepared") };
+    let attach = Action::Attach { mount: mount.clone(), source: prepared.source.clone(), idmap: spec.idmap.clone() };
+    world.done(&spec, Step::VolumeAttach(mount.at.clone()), attach);
+    spec.mounts = vec![mount];
+    let run = Action::Start { purpose: StartPurpose::Run, idmap: spec.idmap.clone(), sources: vec![prepared.source] };
+    let Evidence::Started { init, .. } = world.done(&spec, Step::RunStart, run) else { panic!("not started") };
+    let (result, output) = world.script(&spec, &init, "#!/bin/sh\ntouch /srv/media/x && echo written\n");
+    assert!(matches!(result, StepResult::Done(_)) && output == "written\n", "{result:?}: {output}");
+    world.done(&spec, Step::DownStop, Action::Stop { init: Some(init) });
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}
