@@ -301,3 +301,18 @@ fn a_directory_below_a_closed_one_is_shared() {
     world.done(&spec, Step::DownStop, Action::Stop { init: Some(init) });
     world.done(&spec, Step::DownDestroy, Action::Destroy);
 }
+
+#[test]
+fn a_growth_that_cannot_be_put_right_is_said_with_what_was_tried() {
+    let Some(world) = World::new() else { return };
+    let mut spec = world.spec(ctid(900_886));
+    world.created(&spec);
+    spec.resources.disk_gb = Some(2);
+    for text in ["disk is already at specified size", "no space left"] {
+        world.node.fault(&format!("resize 900886 exit 255 {text}")).expect("a fault");
+    }
+    let result = world.take(&spec, Step::ConfigureSet, Action::Configure).result;
+    let says = |message: &str| message.contains("`pct resize 900886 rootfs +1M`") && message.ends_with("no space left");
+    assert!(matches!(&result, StepResult::Failed(failure) if says(&failure.message)), "{result:?}");
+    world.done(&spec, Step::DownDestroy, Action::Destroy);
+}

@@ -291,6 +291,27 @@ fn a_set_that_was_killed_is_absent_or_done() {
     check(&world, &spec, Step::ConfigureSet, || Action::Configure, "set 900765 kill-after write", Row::Done);
     spec.resources.disk_gb = Some(2);
     check(&world, &spec, Step::ConfigureSet, || Action::Configure, "resize 900765 kill-both-after begin", Row::Absent);
+    let grown = || world.config(spec.ctid).lines().find_map(|line| Some(line.strip_prefix("rootfs: ")?.to_owned())).expect("a disk");
+    let of_file_system = || {
+        let volume = grown().split(',').next().expect("a volume").replace('/', "_");
+        std::fs::read_to_string(world.node.root().join("test/grown").join(volume)).expect("it has grown")
+    };
+    assert!(grown().ends_with("size=2G"), "{}", grown());
+    // The volume has grown, the configuration does not say so, and `pct resize` to the same size is refused.
+    spec.resources.disk_gb = Some(3);
+    check(&world, &spec, Step::ConfigureSet, || Action::Configure, "resize 900765 kill-both-after volume", Row::Absent);
+    assert!(grown().ends_with("size=3073M"), "{}", grown());
+    assert_eq!(of_file_system(), (3073_u64 << 20).to_string());
+    // The same, if it has grown further than to what is wanted.
+    world.pct(&["resize", "900765", "rootfs", "5G"]);
+    let file = world.node.root().join("etc/pve/lxc/900765.conf");
+    std::fs::write(&file, world.config(spec.ctid).replace("size=5G", "size=3G")).expect("written");
+    spec.resources.disk_gb = Some(4);
+    world.done(&spec, Step::ConfigureSet, Action::Configure);
+    assert!(grown().ends_with("size=5121M"), "{}", grown());
+    assert_eq!(of_file_system(), (5121_u64 << 20).to_string());
+    spec.resources.disk_gb = Some(6);
+    check(&world, &spec, Step::ConfigureSet, || Action::Configure, "resize 900765 kill-both-after written", Row::Done);
 }
 
 #[test]

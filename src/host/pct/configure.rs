@@ -11,11 +11,17 @@ use crate::host::local::act::{Act, Taken, drift, failed};
 use crate::machine::{Evidence, FailureClass, StepResult};
 
 use super::Pct;
+use super::child::Said;
 use super::config::Config;
 use super::wanted::{self, Change, Wanted};
 
 /// What `pct resize` says, and exits with 0, when the volume has grown and its file system has not.
 const NOT_GROWN: &str = "Failed to update the container's filesystem";
+/// What `pct resize` says where the volume is that large already: it goes by the storage, not by the configuration. From Proxmox's
+/// source, and the second recorded.
+const LARGE_ALREADY: [&str; 2] = ["disk is already at specified size", "unable to shrink disk size"];
+/// The least growth, which any storage can round as it likes.
+const A_LITTLE: &str = "+1M";
 
 impl Act<'_, Pct> {
     pub(super) fn configure(&self) -> Taken {
@@ -106,16 +112,31 @@ impl Act<'_, Pct> {
 
     fn grow(&self) -> Taken<()> {
         let Some(disk_gb) = self.growth(&self.config()?)? else { return Ok(()) };
-        let size = format!("{disk_gb}G");
-        let said = self.pct(self.words(["resize"], ["rootfs", &size]))?;
+        let said = self.resize(&format!("{disk_gb}G"))?;
+        if self.growth(&self.config()?)?.is_none() {
+            return Ok(());
+        }
+        if !LARGE_ALREADY.iter().any(|words| said.text.contains(words)) {
+            return Err(self.refused(&said, "the root file system did not grow"));
+        }
+        // A `pct resize` was cut off between volume and configuration. One that is not refused writes the configuration and grows the
+        // file system to all of the volume; a `pct rescan` would only do the first.
+        let said = self.resize(A_LITTLE)?;
+        if self.growth(&self.config()?)?.is_none() {
+            return Ok(());
+        }
+        let ctid = self.intent().ctid;
+        let what = format!("the volume has grown and its configuration has not, and `pct resize {ctid} rootfs {A_LITTLE}` did not help");
+        Err(self.refused(&said, &what))
+    }
+
+    fn resize(&self, size: &str) -> Taken<Said> {
+        let said = self.pct(self.words(["resize"], ["rootfs", size]))?;
         if said.text.contains(NOT_GROWN) {
-            let message = format!("the volume has grown to {size}, its file system has not; see the output, and run `resize2fs` on it");
+            let message = format!("the volume has grown ({size}), its file system has not; see the output, and run `resize2fs` on it");
             return Err(failed(FailureClass::Permanent, message));
         }
-        match self.growth(&self.config()?)? {
-            None => Ok(()),
-            Some(_) => Err(self.refused(&said, "the root file system did not grow")),
-        }
+        Ok(said)
     }
 
     fn growth(&self, config: &Config) -> Taken<Option<u32>> {

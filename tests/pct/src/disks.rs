@@ -1,4 +1,7 @@
 //! `pct resize`, `mount`, `unmount` and `rescan`.
+//!
+//! The pieces of `resize`: `volume` (the volume has grown), `written` (the configuration says so), `end` (the file system has grown as
+//! well). In this order and with these words from Proxmox's source.
 
 use crate::arguments::{Kind, Takes};
 use crate::call::{Call, Command, Run};
@@ -46,8 +49,11 @@ fn wanted(call: &Call) -> Outcome<(Conf, MountPoint, Volume, u64)> {
     let (old, text) = (volume.size(&call.root), size.strip_prefix('+'));
     let number = parse_size(text.unwrap_or(size)).ok_or_else(|| Died::new("invalid size string"))?;
     let new = if text.is_some() { old + number } else { number };
-    if new <= old {
+    if new < old {
         return die("unable to shrink disk size");
+    }
+    if new == old {
+        return die("disk is already at specified size");
     }
     Ok((conf, point, volume, new))
 }
@@ -67,6 +73,8 @@ fn resize(call: &Call) -> Outcome {
     point.property.set("size", size_text(size));
     conf.main.set(&point.key, point.print());
     conf.write(&call.root, call.id())?;
+    call.piece("written")?;
+    volume.grow_file_system(&call.root)?;
     call.piece("end")
 }
 
