@@ -525,8 +525,18 @@ fn what_is_edited_in_process_is_absent_or_done() {
     let detach = || Action::Detach { mount: mount.clone() };
     let firewall = world.node.root().join("etc/pve/firewall/900797.fw");
     std::fs::write(&firewall, "[OPTIONS]\n\nlog_level_in: info\n").expect("written");
-    let draft = firewall.with_file_name("900797.fw.tmp.4194305");
-    std::fs::write(&draft, "[OPTIONS]\n").expect("written");
+    let draft = |pid: u32, text: &str| {
+        let path = firewall.with_file_name(format!("900797.fw.tmp.{pid}"));
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let signed = "[RULES]\n\nIN ACCEPT -p icmp # [phoenix]\n";
+    // Of processes that are not on this node: Proxmox gives the same names, and on every node of the cluster.
+    let (left, theirs, fresh) = (draft(4_194_305, signed), draft(4_194_306, "[OPTIONS]\n"), draft(4_194_307, signed));
+    for old in [&left, &theirs] {
+        let file = std::fs::File::options().write(true).open(old).expect("there");
+        file.set_modified(std::time::UNIX_EPOCH).expect("a time");
+    }
     for (step, action) in [
         (Step::VolumeAttach(mount.at.clone()), &attach as &dyn Fn() -> Action),
         (Step::VolumeDetach(mount.at.clone()), &detach),
@@ -536,7 +546,7 @@ fn what_is_edited_in_process_is_absent_or_done() {
         let evidence = world.done(&spec, step.clone(), action());
         assert_eq!(world.settle(&spec, step.id(), action()), StepResult::Done(evidence));
     }
-    assert!(!draft.exists(), "of a process that is gone");
+    assert_eq!([&left, &theirs, &fresh].map(|path| path.exists()), [false, true, true]);
     let text = std::fs::read_to_string(&firewall).expect("there");
     assert!(text.contains("log_level_in: info") && text.contains("-dport 22") && text.contains("policy_in: DROP"), "{text}");
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,12 +16,15 @@ use crate::host::local::durable;
 use crate::machine::FailureClass;
 
 use super::config::{CONFIG_BYTES_MAX, Config, EditError};
+use super::firewall::FirewallFile;
 use super::{Pct, mark};
 
 /// How long Proxmox itself waits for a lock of a configuration.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// How long one try is apart from the next.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
+/// How long ago a draft of the firewall's file has to have been written; a living one is there for a moment.
+const FIREWALL_DRAFT_AGE_S_MIN: i64 = 5 * 60;
 /// What Proxmox gives its configurations.
 const FILE_MODE: u32 = 0o640;
 
@@ -98,14 +101,23 @@ impl Act<'_, Pct> {
     /// writer has ended, and the container or the file itself bears our mark. Anything else is left alone.
     pub(super) fn remove_drafts(&self) -> Taken<()> {
         let ctid = self.intent().ctid;
-        let of_config = |text: &str| self.judge_found(mark::of_config(text).as_ref()).is_ok() || self.check_mark().is_ok();
+        let of_config = |text: &str, _: &Path| self.judge_found(mark::of_config(text).as_ref()).is_ok() || self.check_mark().is_ok();
         self.remove_drafts_of(&self.host.layout.config(ctid), of_config)?;
-        // Only Phoenix writes that one under such a name, and only under the container's lock.
-        self.remove_drafts_of(&self.host.layout.firewall(ctid), |_| self.effect.spec.host_options.firewall.is_some())
+        // Proxmox writes that one under such a name as well, without a lock, and on any node of the cluster: its process may live there.
+        let of_firewall = |text: &str, draft: &Path| {
+            let is_ours = self.effect.spec.host_options.firewall.is_some() && FirewallFile::parse(text).is_signed();
+            is_ours && self.is_older(draft, FIREWALL_DRAFT_AGE_S_MIN)
+        };
+        self.remove_drafts_of(&self.host.layout.firewall(ctid), of_firewall)
+    }
+
+    fn is_older(&self, path: &Path, seconds: i64) -> bool {
+        let now_s = self.local.clock.now().wall.0 / 1000;
+        std::fs::metadata(path).is_ok_and(|metadata| now_s.saturating_sub(metadata.mtime()) > seconds)
     }
 
     /// Removes what processes that are gone left of writing a file, if it is ours by what it says.
-    fn remove_drafts_of(&self, path: &Path, is_ours: impl Fn(&str) -> bool) -> Taken<()> {
+    fn remove_drafts_of(&self, path: &Path, is_ours: impl Fn(&str, &Path) -> bool) -> Taken<()> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return Ok(()) };
         let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
         let begin = format!("{name}.tmp.");
@@ -113,7 +125,7 @@ impl Act<'_, Pct> {
         let drafts = entries.filter_map(|entry| Some((writer(&entry.file_name())?, entry.path())));
         for (pid, draft) in drafts.filter(|(pid, _)| !Path::new("/proc").join(pid.to_string()).exists()) {
             let text = durable::read(&draft, CONFIG_BYTES_MAX).ok().flatten().unwrap_or_default();
-            if is_ours(&text) {
+            if is_ours(&text, &draft) {
                 tracing::info!(file = %draft.display(), pid, "removed what was being written by a process that is gone");
                 std::fs::remove_file(&draft).map_err(self.in_cluster("remove", &draft))?;
             }

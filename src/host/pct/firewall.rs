@@ -50,6 +50,11 @@ impl FirewallFile {
         Ok(file)
     }
 
+    /// Whether a rule in it bears our sign.
+    pub fn is_signed(&self) -> bool {
+        self.lines.iter().any(|line| is_ours(line))
+    }
+
     /// Whether our part is as wanted.
     pub fn says(&self, wanted: &Wanted) -> bool {
         self.with(wanted).is_ok_and(|file| file == *self)
