@@ -214,7 +214,9 @@ fn is_worker(title: &str, pid: u32, ctid: Ctid) -> bool {
     let fields: Vec<&str> = upid.split(':').collect();
     let own = fields.get(1).and_then(|own| u32::from_str_radix(own, 16).ok()) == Some(pid);
     let changes = fields.get(4).is_some_and(|kind| !CONSOLES.contains(kind));
-    own && changes && fields.get(5).and_then(|id| id.parse().ok()) == Some(ctid)
+    // Who frees a volume names the storage with it: `101@local`. From Proxmox's source, not yet run.
+    let guest = fields.get(5).and_then(|id| id.split('@').next());
+    own && changes && guest.and_then(|id| id.parse().ok()) == Some(ctid)
 }
 
 /// Who holds a lock file, as the kernel lists it (`proc_locks(5)`).
@@ -270,6 +272,8 @@ mod tests {
         };
         assert!(is("vzdump", 0x1234) && is("vzsnapshot", 0x1234));
         assert!(!is("vzdump", 0x1235), "a title with another's number");
+        let free = "task UPID:vm:00001234:0007:6B03:imgdel:101@local:root@pam:";
+        assert!(is_worker(free, 0x1234, Ctid::new(101).expect("in range")));
         assert!(!is("vncproxy", 0x1234) && !is("spiceproxy", 0x1234));
     }
 

@@ -29,6 +29,7 @@
 
 use crate::host::local::act::{Act, Taken};
 use crate::host::local::settle::{done_if, or_absent};
+use crate::ids::Ctid;
 use crate::machine::{Evidence, StepResult};
 use crate::plan::{Action, HoldBy, Intent, Reason, SNAPSHOT_BEFORE_VOLUMES, SNAPSHOT_FOR_CLONES};
 use crate::shim::JobResult;
@@ -39,22 +40,28 @@ use super::{Pct, snapshot};
 
 /// What a worker of this intent is told by; see [`crate::shim::Inquiry::tasks`].
 pub(super) fn tasks(intent: &Intent) -> Vec<String> {
-    let ctid = intent.ctid;
-    let of = |kinds: &[&str], ctid: crate::ids::Ctid| kinds.iter().map(|kind| format!("{kind}:{ctid}:")).collect();
-    match &intent.action {
-        Action::Create { .. } => of(&["vzcreate"], ctid),
+    tasks_of(&intent.action, intent.ctid)
+}
+
+fn tasks_of(action: &Action, ctid: Ctid) -> Vec<String> {
+    let of = |kinds: &[&str], ctid: Ctid| kinds.iter().map(|kind| format!("{kind}:{ctid}:")).collect::<Vec<_>>();
+    // A volume is freed by a task of `pvesm free`, and where that takes long by one of its own, which names nothing. From Proxmox's
+    // source, not yet run.
+    let freeing = |tasks: Vec<String>| tasks.into_iter().chain(["imgdel::".to_owned(), format!("imgdel:{ctid}@")]).collect();
+    match action {
+        Action::Create { .. } => freeing(of(&["vzcreate"], ctid)),
         Action::TakeSnapshot => of(&["vzsnapshot"], ctid),
         // A download is about no container.
         Action::FetchTemplate => vec!["download:".to_owned()],
         // The id of a clone's task is its source's.
-        Action::Clone { source, .. } => of(&["vzclone"], *source),
+        Action::Clone { source, .. } => freeing(of(&["vzclone"], *source)),
         Action::Hold { .. } | Action::Stop { .. } => of(&["vzstop", "vzshutdown", "vzsnapshot"], ctid),
         Action::Release => of(&["vzdelsnapshot"], ctid),
         Action::Configure => of(&["resize"], ctid),
         // Others may have started it without its directories; `pct start` itself bears nothing to be told by.
         Action::Start { .. } => of(&["vzshutdown"], ctid),
-        Action::Destroy => of(&["vzdestroy"], ctid),
-        Action::Repair { .. } => of(&["vzdestroy", "vzdelsnapshot", "imgdel"], ctid),
+        Action::Destroy => freeing(of(&["vzdestroy"], ctid)),
+        Action::Repair { .. } => freeing(of(&["vzdestroy", "vzdelsnapshot"], ctid)),
         Action::Mark
         | Action::SetFirewall
         | Action::ReadIdmap { .. }
@@ -167,5 +174,22 @@ impl Act<'_, Pct> {
             | Action::Destroy
             | Action::Repair { .. } => Err(Box::new(StepResult::Unknown { why: "a step that is looked at elsewhere".to_owned() })),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_frees_a_volume_is_known_however_it_was_begun() {
+        let ctid = Ctid::new(101).expect("in range");
+        let knows = |action: &Action, rest: &str| tasks_of(action, ctid).iter().any(|task| rest.starts_with(task));
+        let leftover = String::new();
+        for action in [Action::Create { template: None }, Action::Destroy, Action::Repair { leftover }] {
+            assert!(knows(&action, "imgdel::root@pam:") && knows(&action, "imgdel:101@local:root@pam:"), "{action:?}");
+            assert!(!knows(&action, "imgdel:1010@local:root@pam:") && !knows(&action, "imgdel:local:root@pam:"), "{action:?}");
+        }
+        assert!(!knows(&Action::Configure, "imgdel::root@pam:"));
     }
 }
