@@ -68,6 +68,9 @@ fn what_the_node_cannot_do_is_said_all_at_once_and_before_anything_is_recorded()
 fn a_node_is_examined_by_its_files() {
     let Some((node, stage)) = stage() else { return };
     node.forget_calls().expect("forgotten");
+    let file = node.root().join("etc/pve/storage.cfg");
+    let more = "lvm: thick\n\tvgname vg\n\tcontent rootdir\n\tsaferemove 1\n\ndrbd: san\n\tresourcegroup a\n\tcontent rootdir\n\n";
+    std::fs::write(&file, std::fs::read_to_string(&file).expect("storages") + more).expect("written");
     let said = stage.run(&["doctor", "--host", "pct", "--json"]);
     let report: Value = serde_json::from_str(&said.out).expect("JSON");
     let findings = report["findings"].as_array().expect("findings");
@@ -85,6 +88,9 @@ fn a_node_is_examined_by_its_files() {
     has("storages", "good", "local (dir): containers, linked clones");
     has("storages", "good", "thin (lvmthin): containers, snapshots, clones while the source runs, linked clones");
     has("storages", "good", "tank (zfspool): containers, snapshots, linked clones");
+    has("storages", "good", "thick (lvm): containers");
+    has("storages", "warning", "thick: every disk that is removed is overwritten");
+    has("storages", "warning", "san (drbd): a type that Phoenix does not know");
     has("templates", "good", "local: 1 in ");
     has("availability", "warning", "managed by high availability: 900803");
     let verbs: Vec<_> = node.calls().into_iter().map(|call| call.argv).collect();

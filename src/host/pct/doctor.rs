@@ -110,14 +110,24 @@ fn storages(found: &mut Findings, layout: &Layout, node: &str) {
     };
     let here: Vec<&Storage> = storages.iter().filter(|storage| storage.is_on(node)).collect();
     let mut for_containers = 0;
-    for storage in here.iter().filter(|storage| storage.holds("rootdir")) {
-        let Storage { name, kind, path, abilities, .. } = storage;
-        let Some(abilities) = abilities else {
-            found.warning(Topic::Storages, format!("{name} ({kind}): no container can be on it"), "name another storage in the manifest");
-            continue;
-        };
+    let for_them = here.iter().filter(|storage| storage.holds("rootdir"));
+    for (storage, abilities) in for_them.filter_map(|storage| Some((storage, storage.abilities?))) {
+        let Storage { name, kind, path, .. } = storage;
         for_containers += 1;
-        found.good(Topic::Storages, format!("{name} ({kind}): {}", can(*abilities)));
+        if storage.is_known() {
+            found.good(Topic::Storages, format!("{name} ({kind}): {}", can(abilities)));
+        } else {
+            let what = format!("{name} ({kind}): a type that Phoenix does not know; containers can be on it, and no more is asked of it");
+            found.warning(Topic::Storages, what, "try with a container that can be spared");
+        }
+        if storage.overwrites {
+            let what = format!(
+                "{name}: every disk that is removed is overwritten first (saferemove); what takes `down` more than 15 minutes may stay"
+            );
+            let remedy =
+                format!("`pvesm set {name} --saferemove 0`, or look for del-vm-ID-disk-N with `lvs` after the `down` of a large disk");
+            found.warning(Topic::Storages, what, remedy);
+        }
         match path.as_deref().filter(|_| storage.is_local()) {
             Some(path) if !path.is_dir() => {
                 found.warning(

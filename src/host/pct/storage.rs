@@ -22,8 +22,11 @@ pub struct Storage {
     pub nodes: Vec<String>,
     /// Whether it is switched off.
     pub disabled: bool,
-    /// What it can do with containers; `None` if none can be on it.
+    /// What it can do with containers; `None` if none can be on it. Of a type that is not known nothing is expected but that
+    /// containers can be on it where it says so, which is what Proxmox goes by. From its source, not yet run.
     pub abilities: Option<Abilities>,
+    /// Whether what is removed is overwritten first (`saferemove`), while `pct` waits. From the documentation, not yet run.
+    pub overwrites: bool,
     /// Where templates are below [`Self::path`], if not where they are by default.
     templates: Option<String>,
     snippets: Option<String>,
@@ -45,11 +48,8 @@ pub struct Abilities {
 /// Where templates are below a storage's path.
 const TEMPLATES: &str = "template/cache";
 
-/// The types that containers can be on. A subvolume of btrfs cannot be copied from a snapshot, only an image on it can.
+/// The types that are known to have containers on them. A subvolume of btrfs cannot be copied from a snapshot, only an image on it can.
 const KINDS: [(&str, Abilities); 8] = {
-    const fn can(snapshots: bool, copies_from_snapshot: bool, templates: bool) -> Abilities {
-        Abilities { snapshots, copies_from_snapshot, templates }
-    }
     let files = can(false, false, true);
     [
         ("dir", files),
@@ -62,6 +62,10 @@ const KINDS: [(&str, Abilities); 8] = {
         ("rbd", can(true, true, true)),
     ]
 };
+
+const fn can(snapshots: bool, copies_from_snapshot: bool, templates: bool) -> Abilities {
+    Abilities { snapshots, copies_from_snapshot, templates }
+}
 
 /// What a storage holds whose stanza does not say: all types may hold more, if they are told. From the documentation, not yet
 /// run.
@@ -86,6 +90,11 @@ impl Storage {
     /// Whether it may hold this kind of content.
     pub fn holds(&self, content: &str) -> bool {
         self.content.iter().any(|kind| kind == content)
+    }
+
+    /// Whether what its type can do is known.
+    pub fn is_known(&self) -> bool {
+        KINDS.iter().any(|(kind, _)| *kind == self.kind)
     }
 
     /// Whether a volume of it can be copied from a snapshot; `volume` is its name behind the colon.
@@ -156,14 +165,18 @@ fn read(stanza: &Stanza) -> Storage {
     };
     let of_kind = || CONTENT_DEFAULTS.iter().find(|(kind, _)| *kind == stanza.kind).map_or(&[][..], |(_, content)| content);
     let by_default = || of_kind().iter().map(|&content| content.to_owned()).collect();
+    let content: Vec<String> = stanza.get("content").map_or_else(by_default, |_| stanza.list("content").map(str::to_owned).collect());
+    let known = KINDS.iter().find(|(kind, _)| *kind == stanza.kind).map(|(_, abilities)| *abilities);
+    let says_so = content.iter().any(|kind| kind == "rootdir");
     Storage {
         name: stanza.name.clone(),
         kind: stanza.kind.clone(),
         path: path.or_else(|| mounted.then(|| Path::new("/mnt/pve").join(&stanza.name))),
-        content: stanza.get("content").map_or_else(by_default, |_| stanza.list("content").map(str::to_owned).collect()),
+        content,
         nodes: stanza.list("nodes").map(str::to_owned).collect(),
         disabled: stanza.is_on("disable"),
-        abilities: KINDS.iter().find(|(kind, _)| *kind == stanza.kind).map(|(_, abilities)| *abilities),
+        abilities: known.or_else(|| says_so.then_some(can(false, false, false))),
+        overwrites: stanza.is_on("saferemove"),
         templates: special("vztmpl"),
         snippets: special("snippets"),
         pool: stanza.get("pool").map(str::to_owned),
@@ -192,6 +205,10 @@ mod tests {
         assert_eq!(can("tank"), Some((true, false, true)));
         assert_eq!(can("thin"), Some((true, true, true)));
         assert_eq!(can("backup"), None);
+        let other = &parse("drbd: san\n\tcontent images,rootdir\n")[0];
+        assert_eq!(other.abilities, Some(super::can(false, false, false)));
+        assert!(!other.is_known() && storage("tank").is_known());
+        assert_eq!(parse("drbd: san\n\tcontent images\n")[0].abilities, None);
         let btr = storage("btr");
         assert!(btr.copies_from_snapshot("110/vm-110-disk-0.raw") && !btr.copies_from_snapshot("110/subvol-110-disk-0.subvol"));
     }

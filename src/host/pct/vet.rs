@@ -185,8 +185,7 @@ impl<'a> Node<'a> {
     fn vet_storage(&self, spec: &Spec, objections: &mut Objections<'_>) {
         let Some(name) = wanted_storage(spec) else { return };
         let remedy = || {
-            let fit =
-                self.storages.iter().filter(|storage| storage.is_on(&self.name) && storage.abilities.is_some() && storage.holds("rootdir"));
+            let fit = self.storages.iter().filter(|storage| storage.is_on(&self.name) && storage.holds("rootdir"));
             let names: Vec<&str> = fit.map(|storage| storage.name.as_str()).collect();
             if names.is_empty() {
                 return "give a storage the content \"rootdir\" with `pvesm set STORAGE --content rootdir,...`".to_owned();
@@ -196,7 +195,6 @@ impl<'a> Node<'a> {
         let what = match self.storages.iter().find(|storage| storage.name == name) {
             None => format!("there is no storage {name}"),
             Some(storage) if !storage.is_on(&self.name) => format!("the storage {name} is not on this node, or switched off"),
-            Some(Storage { abilities: None, kind, .. }) => format!("the storage {name} is of type {kind}, on which no container can be"),
             Some(storage) if !storage.holds("rootdir") => format!("the storage {name} is not for containers (its content has no rootdir)"),
             Some(_) => return,
         };
@@ -208,8 +206,9 @@ impl<'a> Node<'a> {
         let Some(name) = self.storage_of(spec).filter(|_| spec.host_options.snapshot_before_volumes) else { return };
         let storage = self.storages.iter().find(|storage| storage.name == name);
         if let Some(storage) = storage.filter(|storage| !storage.abilities.is_some_and(|can| can.snapshots)) {
+            let cannot = if storage.is_known() { "cannot" } else { "is not known to" };
             objections.push(
-                format!("the storage {name} (type {}) cannot take the snapshot that \"snapshot_before_volumes\" asks for", storage.kind),
+                format!("the storage {name} (type {}) {cannot} take the snapshot that \"snapshot_before_volumes\" asks for", storage.kind),
                 "put the container on ZFS, LVM-thin, Ceph RBD or btrfs, or take \"snapshot_before_volumes\" out",
             );
         }

@@ -15,7 +15,7 @@ struct Node {
 const STORAGES: &str = "dir: local\n\tpath ROOT/vz\n\tcontent vztmpl,snippets,rootdir\n\n\
     zfspool: tank\n\tpool rpool\n\tcontent rootdir\n\ndir: off\n\tpath /off\n\tcontent rootdir\n\tdisable\n\n\
     nfs: far\n\tserver x\n\texport /x\n\tcontent rootdir\n\tnodes pve2\n\ndir: iso\n\tpath /iso\n\tcontent iso\n\n\
-    pbs: backup\n\tserver x\n\tcontent backup\n";
+    pbs: backup\n\tserver x\n\tcontent backup\n\n";
 
 impl Node {
     fn new() -> Self {
@@ -132,10 +132,23 @@ fn a_storage_that_cannot_hold_the_container_is_told_with_those_that_can() {
         ("off", "the storage off is not on this node, or switched off"),
         ("far", "the storage far is not on this node"),
         ("iso", "the storage iso is not for containers"),
-        ("backup", "the storage backup is of type pbs"),
+        ("backup", "the storage backup is not for containers"),
     ] {
         one(&node.says(&[on(storage)]), &[what, "this node has local, tank"]);
     }
+}
+
+/// Proxmox goes by the content alone, and others bring types of their own.
+#[test]
+fn a_type_that_is_not_known_is_taken_for_containers_if_it_says_so() {
+    let node = Node::new();
+    let storages = fs::read_to_string(node.path("etc/pve/storage.cfg")).expect("storages");
+    let others = "drbd: san\n\tcontent rootdir\n\ndrbd: images\n\tcontent images\n";
+    node.write("etc/pve/storage.cfg", &format!("{storages}{others}"));
+    assert_eq!(node.says(&[on("san")]), Vec::<String>::new());
+    one(&node.says(&[on("images")]), &["the storage images is not for containers", "this node has local, tank, san"]);
+    let host_options = HostOptions { snapshot_before_volumes: true, ..on("san").host_options };
+    one(&node.says(&[Spec { host_options, ..spec(900_101) }]), &["the storage san (type drbd) is not known to take the snapshot"]);
 }
 
 #[test]
