@@ -87,7 +87,7 @@ fn a_container_lives_from_create_to_destroy() {
     let (note, _) = world.script(&spec, &init, "#!/bin/sh\ntest -e /var/lib/phoenix/application.run.json\n");
     assert!(matches!(note, StepResult::Done(_)), "the script before left a note: {note:?}");
     assert_eq!(world.done(&spec, Step::AutostartSet, Action::SetAutostart), Evidence::AutostartSet { enabled: true });
-    assert_eq!(world.verbs(), ["create", "start", "stop", "start", "set"]);
+    assert_eq!(world.verbs(), ["create", "start", "stop", "start"]);
 
     let seen = world.host.observe(Some(&mark(id).journal), &[id, ctid(900_799)]).expect("a look").containers;
     assert_eq!(seen.len(), 1);

@@ -109,12 +109,13 @@ fn a_quorum_that_is_lost_on_the_way_is_waited_for() {
     }
     drop(unwritable);
     world.node.fault("set 900877 exit 255 \"cluster not ready - no quorum?\"").expect("a fault");
-    waits(world.take(&spec, Step::AutostartSet, Action::SetAutostart).result);
+    spec.resources.memory_mb = 256;
+    waits(world.take(&spec, Step::ConfigureSet, Action::Configure).result);
     std::fs::write(&members, alone).expect("written");
     for (step, action) in steps() {
         world.done(&spec, step, action);
     }
-    world.done(&spec, Step::AutostartSet, Action::SetAutostart);
+    world.done(&spec, Step::ConfigureSet, Action::Configure);
 }
 
 #[track_caller]
