@@ -67,6 +67,12 @@ pub enum Event {
         /// The container as it was seen afterwards.
         seen: Option<Box<Seen>>,
     },
+    /// What was asked for could not be begun, since the host cannot be used or the journal is full; nothing was recorded. Nothing
+    /// new is begun after it, as after `Interrupted`.
+    NotBegun {
+        /// The container.
+        ctid: Ctid,
+    },
     /// The container as it is seen now.
     Looked {
         /// The container.
@@ -85,7 +91,7 @@ pub enum Event {
     Interrupted,
 }
 
-/// What the engine wants done.
+/// What the engine wants done. `NotBegun` answers each but `Settle` and `Wake`, where it cannot be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
     /// Take the effect's locks, record its intent, carry it out. Answered by `Began` and `Finished`, or by `Busy`.
@@ -290,6 +296,7 @@ impl Engine {
             Event::Busy { ctid, wait } => self.busy(ctid, wait, now, out),
             Event::Finished { ctid, report } => self.finished(ctid, report, now, out),
             Event::Settled { ctid, report, seen } => self.settled(ctid, report, seen, now, out),
+            Event::NotBegun { ctid } => self.not_begun(ctid),
             Event::Looked { ctid, seen } => self.looked(ctid, seen),
             Event::Recorded(fact) => self.recorded(fact, now, out),
             Event::Woke { ctid } => self.woke(ctid),

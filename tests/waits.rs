@@ -1,15 +1,18 @@
-//! The driver on a host whose answers are meddled with: what is waited for, and for how long.
+//! The driver on a host whose answers are meddled with: what is waited for, and for how long; what becomes of the rest of a run
+//! that can begin nothing more.
 //!
-//! Apart from `rehearsal`, because the simulator never says that somebody else holds a lock beside the container's own.
+//! Apart from `rehearsal`, because the simulator never says that somebody else holds a lock beside the container's own, and always
+//! has space.
 
 mod fleets;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use fleets::{ctid, mounted, spec, wanted};
-use phoenix::driver::{Channel, Observer, Progress, Site, up};
+use phoenix::driver::{Channel, DriveError, Observer, Progress, RunError, Site, TurnError, resume, up};
 use phoenix::engine::Stand;
 use phoenix::host::sim::{Flow, Sim, World, WorldOptions};
 use phoenix::host::{Host, HostError, Lease, LockError, Objection, Territory, Watch};
@@ -49,8 +52,30 @@ struct Meddled {
     settling: Lie,
     /// Before which steps the lock's file is removed, after it was locked.
     robbing: Lie,
+    /// The step of a container for which there is no space, once.
+    full: Option<(Ctid, Lie)>,
+    /// Nothing of this container is carried out before that step has found no space.
+    slow: Option<Ctid>,
+    is_full: (Mutex<bool>, Condvar),
     runtime: RuntimeDir,
     settled: Mutex<Vec<String>>,
+}
+
+impl Meddled {
+    fn honest(directory: &Path) -> Self {
+        Self {
+            sim: Sim::new(World::new(WorldOptions::seeded(1)), Flow::Real),
+            acting: nothing(),
+            told: nothing(),
+            settling: nothing(),
+            robbing: nothing(),
+            full: None,
+            slow: None,
+            is_full: <(Mutex<bool>, Condvar)>::default(),
+            runtime: RuntimeDir::at(directory.join("run")).expect("a directory"),
+            settled: Mutex::default(),
+        }
+    }
 }
 
 impl Host for Meddled {
@@ -89,10 +114,19 @@ impl Host for Meddled {
         if self.robbing.about(effect).is_some() {
             std::fs::remove_file(lease.locks[0].path()).expect("removed");
         }
+        if self.full.as_ref().is_some_and(|(ctid, lie)| *ctid == effect.intent.ctid && lie.about(effect).is_some()) {
+            *self.is_full.0.lock().expect("no panic") = true;
+            self.is_full.1.notify_all();
+            return Err(HostError::Full { path: "/var/lib/phoenix/results".into() });
+        }
         self.sim.allocate(effect, lease)
     }
 
     fn carry_out(&self, effect: Recorded<Effect>, lease: Lease) -> Report {
+        if self.slow == Some(effect.intent.ctid) {
+            let is_full = self.is_full.0.lock().expect("no panic");
+            drop(self.is_full.1.wait_while(is_full, |is_full| !*is_full).expect("no panic"));
+        }
         if let Some(report) = self.acting.about(effect.get()) {
             return report;
         }
@@ -155,20 +189,22 @@ fn run(spec: Spec, acting: Lie, told: Lie, settling: Lie) -> Ran {
 
 fn run_robbed(spec: Spec, acting: Lie, told: Lie, settling: Lie, robbing: Lie) -> Ran {
     let directory = tempfile::tempdir().expect("a directory");
-    let sim = Sim::new(World::new(WorldOptions::seeded(1)), Flow::Real);
-    let runtime = RuntimeDir::at(directory.path().join("run")).expect("a directory");
-    let host = Arc::new(Meddled { sim, acting, told, settling, robbing, runtime, settled: Mutex::default() });
-    let writer = WriterInfo { pid: std::process::id(), command: "test".to_owned(), started_at_ms: 0, boot_id: "test".to_owned() };
-    let entropy = || {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        [NEXT.fetch_add(1, Ordering::SeqCst).to_be_bytes(); 4].concat().try_into().expect("sixteen bytes")
-    };
-    let site = Site { host: host.clone(), journal: directory.path().join("journal.db"), writer, entropy };
+    let host = Arc::new(Meddled { acting, told, settling, robbing, ..Meddled::honest(directory.path()) });
+    let site = site(&host, directory.path());
     let fleet = "fleet".parse().expect("a name");
     let mut results = Results::default();
     let finished = up(&site, None, &fleet, &wanted(vec![spec]), 1, &Channel::new(), &mut results).expect("a run");
     let settled = host.settled.lock().expect("no panic").clone();
     Ran { end: finished.end, stands: finished.stands, results, settled }
+}
+
+fn site(host: &Arc<Meddled>, directory: &Path) -> Site {
+    let writer = WriterInfo { pid: std::process::id(), command: "test".to_owned(), started_at_ms: 0, boot_id: "test".to_owned() };
+    let entropy = || {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        [NEXT.fetch_add(1, Ordering::SeqCst).to_be_bytes(); 4].concat().try_into().expect("sixteen bytes")
+    };
+    Site { host: host.clone(), journal: directory.join("journal.db"), writer, entropy }
 }
 
 #[test]
@@ -236,4 +272,62 @@ fn a_step_that_is_cut_off_for_ever_is_given_up() {
     let ran = run(spec(101), nothing(), Lie::new(step, 40, cut_off), Lie::new(step, 40, StepResult::Absent));
     assert_eq!(ran.end, RunEnd::Failed);
     assert!(matches!(&ran.stands[&ctid(101)], Stand::Stuck(Standing::Quarantined(_))), "{:?}", ran.stands);
+}
+
+/// What was begun and what became of it, in order.
+#[derive(Default)]
+struct Told {
+    begun: Vec<String>,
+    ended: Vec<String>,
+    stopping: Vec<bool>,
+}
+
+impl Observer for Told {
+    fn observe(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::Intended { intent, .. } => self.begun.push(format!("{} {}", intent.ctid, intent.step)),
+            Progress::Recorded { fact: Fact::Outcome(outcome), .. } => {
+                self.ended.push(format!("{} {} {}", outcome.ctid, outcome.step, outcome.result.name()));
+            }
+            Progress::Stopping { why, .. } => self.stopping.push(why.is_some()),
+            Progress::Upgraded { .. }
+            | Progress::Recorded { .. }
+            | Progress::Settling { .. }
+            | Progress::Waiting { .. }
+            | Progress::Ended { .. } => {}
+        }
+    }
+}
+
+/// An `up` of 101 and 102 that once finds no space for `step` of 102, and the `resume` after it.
+fn run_full(step: &'static str, slow: Option<Ctid>, jobs: usize) -> [Told; 2] {
+    let directory = tempfile::tempdir().expect("a directory");
+    let full = Some((ctid(102), Lie::new(step, 1, StepResult::Absent)));
+    let host = Arc::new(Meddled { full, slow, ..Meddled::honest(directory.path()) });
+    let (site, fleet) = (site(&host, directory.path()), "fleet".parse().expect("a name"));
+    let (mut first, mut second) = (Told::default(), Told::default());
+    let error = up(&site, None, &fleet, &wanted(vec![spec(101), spec(102)]), jobs, &Channel::new(), &mut first).expect_err("no space");
+    assert!(matches!(error, RunError::Drive(DriveError::Turn(TurnError::Host(HostError::Full { .. })))), "{error:?}");
+    let finished = resume(&site, None, jobs, &Channel::new(), &mut second).expect("a run");
+    assert_eq!(finished.end, RunEnd::Done);
+    [first, second]
+}
+
+/// One at a time, so that the first outcome goes into the journal together with the second container's intent.
+#[test]
+fn an_outcome_is_recorded_although_there_is_no_space_for_the_next_step() {
+    let [first, second] = run_full("define.create", None, 1);
+    assert_eq!(first.begun, ["101 define.create"]);
+    assert_eq!(first.ended, ["101 define.create done"]);
+    assert!(first.stopping.is_empty(), "nothing is in flight: {:?}", first.stopping);
+    assert!(!second.begun.contains(&first.begun[0]), "it is done: {:?}", second.begun);
+}
+
+#[test]
+fn what_is_under_way_ends_and_is_recorded_once_there_is_no_space_and_nothing_more_is_begun() {
+    let [first, second] = run_full("define.mark", Some(ctid(101)), 2);
+    assert_eq!(first.begun, ["101 define.create", "102 define.create"]);
+    assert_eq!(first.ended, ["102 define.create done", "101 define.create done"]);
+    assert_eq!(first.stopping, [true], "why it does not end at once is told");
+    assert!(second.ended.iter().all(|ended| !ended.contains("define.create")), "nothing was left in doubt: {:?}", second.ended);
 }

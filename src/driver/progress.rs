@@ -10,6 +10,8 @@ use crate::ids::Ctid;
 use crate::machine::{Fact, RunEnd, Wait};
 use crate::plan::{Doubt, Intent};
 
+use super::turn::TurnError;
+
 /// One thing that happened.
 #[derive(Debug)]
 pub enum Progress<'a> {
@@ -44,10 +46,12 @@ pub enum Progress<'a> {
         /// For this.
         wait: &'a Wait,
     },
-    /// A person asked to stop; steps in flight are finished first.
+    /// Nothing more is begun; steps in flight are finished first.
     Stopping {
         /// How many steps are in flight.
         in_flight: usize,
+        /// The error that it is for; a person asked for it if there is none.
+        why: Option<&'a TurnError>,
     },
     /// The run ended.
     Ended {

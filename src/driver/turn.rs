@@ -43,7 +43,7 @@ pub enum Work {
     },
 }
 
-/// Why a run broke off. Everything that was recorded stays; `phoenix resume` goes on from it.
+/// Why a run breaks off. Everything that was recorded stays; `phoenix resume` goes on from it.
 #[derive(Debug, thiserror::Error)]
 pub enum TurnError {
     /// The journal cannot be written.
@@ -87,16 +87,19 @@ pub struct Turner<'a, J, L> {
     /// Who is told what happens.
     pub observer: &'a mut dyn Observer,
     outbox: Outbox,
+    /// Why nothing more is begun; the run's error, once what is under way has ended.
+    trouble: Option<TurnError>,
 }
 
 impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
     /// Puts the parts together.
     pub fn new(journal: J, engine: Engine, locks: L, observer: &'a mut dyn Observer) -> Self {
-        Self { journal, engine, locks, observer, outbox: Outbox::default() }
+        Self { journal, engine, locks, observer, outbox: Outbox::default(), trouble: None }
     }
 
     /// Takes in what happened; returns the work that follows. All that the engine wants recorded at one time goes into one
-    /// transaction, and nothing is returned as work before that is durable.
+    /// transaction, and nothing is returned as work before that is durable. Where nothing more can be begun this is no error yet:
+    /// what is under way comes to its end and is recorded first, see [`end`](Self::end).
     pub fn turn(&mut self, events: Vec<Event>, now: &Now) -> Result<Vec<Work>, TurnError> {
         let mut work = Vec::new();
         self.take_in(events, now);
@@ -122,16 +125,34 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
         Ok(true)
     }
 
-    /// How the run ended, if it has.
-    pub fn end(&self) -> Option<RunEnd> {
-        self.engine.end()
+    /// How the run ended, if it has: with the error for which nothing more was begun, if there was one.
+    pub fn end(&mut self) -> Result<Option<RunEnd>, TurnError> {
+        match self.engine.end() {
+            Some(end) => self.trouble.take().map_or(Ok(Some(end)), Err),
+            None => Ok(None),
+        }
+    }
+
+    /// Tells why nothing more is begun; `false` if nothing is in the way.
+    pub fn tell_trouble(&mut self, in_flight: usize) -> bool {
+        if let Some(why) = &self.trouble {
+            self.observer.observe(Progress::Stopping { in_flight, why: Some(why) });
+        }
+        self.trouble.is_some()
+    }
+
+    /// Begins nothing more from here on, because of the first such error; the event that says so of what was wanted for `ctid`.
+    pub fn give_up(&mut self, ctid: Ctid, error: impl Into<TurnError>) -> Event {
+        self.trouble.get_or_insert_with(|| error.into());
+        Event::NotBegun { ctid }
     }
 
     /// Serves everything in the outbox; returns the events that come of it.
     fn serve(&mut self, now: &Now, work: &mut Vec<Work>) -> Result<Vec<Event>, TurnError> {
         let (mut events, mut lines, mut leases) = (Vec::new(), Vec::new(), Vec::new());
-        for request in self.outbox.drain() {
+        for request in std::mem::take(&mut self.outbox).drain() {
             match request {
+                Request::Begin(effect) if self.trouble.is_some() => events.push(Event::NotBegun { ctid: effect.intent.ctid }),
                 Request::Begin(effect) => match self.locks.lock(&effect) {
                     Ok(lease) => {
                         leases.push(Some(lease));
@@ -142,7 +163,7 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
                         self.observer.observe(Progress::Waiting { ctid: effect.intent.ctid, wait: &wait });
                         events.push(Event::Busy { ctid: effect.intent.ctid, wait });
                     }
-                    Err(LockError::Host(error)) => return Err(error.into()),
+                    Err(LockError::Host(error)) => events.push(self.give_up(effect.intent.ctid, error)),
                 },
                 Request::Look { ctid } => work.push(Work::Look { ctid }),
                 Request::Record(fact) => {
@@ -160,6 +181,16 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
         Ok(events)
     }
 
+    /// What a refusal means: a full journal begins nothing more. An entry of a run's stream has no container, so the smallest
+    /// number stands in.
+    fn refused(&mut self, ctid: Option<Ctid>, why: Refused) -> Result<Event, TurnError> {
+        let ctid = ctid.unwrap_or_else(|| Ctid::new(crate::ids::CTID_MIN).expect("the smallest id is in range"));
+        if matches!(why, Refused::Full { .. }) {
+            return Ok(self.give_up(ctid, JournalError::Full { source: Some(Box::new(why)) }));
+        }
+        Err(TurnError::Refused { ctid, why })
+    }
+
     fn record(
         &mut self,
         lines: Vec<Line>,
@@ -171,12 +202,24 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
             return Ok(());
         }
         let ctids: Vec<Option<Ctid>> = lines.iter().map(Line::ctid).collect();
+        let begins_only = lines.iter().all(begins_something);
         let verdicts = match self.journal.append_group(lines) {
             Err(_) if phoenix_journal::sabotaged("failed_appends_are_passed_over") => return Ok(()),
+            Err(full @ JournalError::Full { .. }) if begins_only => {
+                events.extend(ctids.into_iter().flatten().map(|ctid| Event::NotBegun { ctid }));
+                self.trouble.get_or_insert_with(|| full.into());
+                return Ok(());
+            }
             other => other?,
         };
         for ((verdict, lease), ctid) in verdicts.into_iter().zip(leases).zip(ctids) {
-            let line = verdict.map_err(|why| refused(ctid, why))?;
+            let line = match verdict {
+                Ok(line) => line,
+                Err(why) => {
+                    events.push(self.refused(ctid, why)?);
+                    continue;
+                }
+            };
             match (line.part::<Effect>(), lease) {
                 (Ok(effect), Some(lease)) => {
                     let (ctid, seq) = (effect.intent.ctid, effect.seq());
@@ -196,11 +239,7 @@ impl<'a, J: Append, L: Locks> Turner<'a, J, L> {
     }
 }
 
-/// The refusal as an error; an entry of a run's stream has no container, so the smallest number stands in.
-fn refused(ctid: Option<Ctid>, why: Refused) -> TurnError {
-    if matches!(why, Refused::Full { .. }) {
-        return JournalError::Full { source: Some(Box::new(why)) }.into();
-    }
-    let ctid = ctid.unwrap_or_else(|| Ctid::new(crate::ids::CTID_MIN).expect("the smallest id is in range"));
-    TurnError::Refused { ctid, why }
+/// Whether a full journal refuses it without being unfit for what settles things.
+fn begins_something(line: &Line) -> bool {
+    matches!(line, Line::Effect(..) | Line::Fact(Fact::Declared(_)))
 }

@@ -31,6 +31,8 @@ pub enum Message {
     Waiting(Ctid, Wait),
     /// A person asks to stop: the first finishes what is in flight, the second leaves at once.
     Stop,
+    /// A container could not be looked at.
+    Unseen(Ctid, HostError),
     /// A worker broke down.
     Panicked(Ctid, String),
 }
@@ -75,10 +77,13 @@ pub fn drive<J: Append>(
     loop {
         let now = pool.host.now().map_err(TurnError::from)?;
         for work in turner.turn(std::mem::take(&mut events), &now)? {
-            pool.start(work)?;
+            pool.start(work);
         }
-        if let Some(end) = turner.end() {
+        if let Some(end) = turner.end()? {
             return Ok(end);
+        }
+        if stops == 0 && turner.tell_trouble(pool.in_flight.len()) {
+            stops = 1;
         }
         for message in pool.wait(inbox, &now.moment) {
             match message {
@@ -87,10 +92,11 @@ pub fn drive<J: Append>(
                     events.push(event);
                 }
                 Message::Waiting(ctid, wait) => turner.observer.observe(Progress::Waiting { ctid, wait: &wait }),
+                Message::Unseen(ctid, error) => events.push(turner.give_up(ctid, error)),
                 Message::Panicked(ctid, what) => return Err(DriveError::Panicked { ctid, what }),
                 Message::Stop if stops == 0 => {
                     stops = 1;
-                    turner.observer.observe(Progress::Stopping { in_flight: pool.in_flight.len() });
+                    turner.observer.observe(Progress::Stopping { in_flight: pool.in_flight.len(), why: None });
                     events.push(Event::Interrupted);
                 }
                 Message::Stop => return Err(DriveError::Abandoned { in_flight: pool.in_flight.into_iter().collect() }),
@@ -109,12 +115,15 @@ struct Pool {
 }
 
 impl Pool {
-    fn start(&mut self, work: Work) -> Result<(), TurnError> {
+    fn start(&mut self, work: Work) {
         match work {
             Work::Look { ctid } => {
                 // Without a thread: it waits for nothing. A host that cannot be looked at is no host without the container.
-                let seen = self.host.observe(Some(&self.journal), &[ctid])?.containers.remove(&ctid).map(Box::new);
-                let _ = self.sender.send(Message::Event(Event::Looked { ctid, seen }));
+                let message = match self.host.observe(Some(&self.journal), &[ctid]) {
+                    Ok(mut found) => Message::Event(Event::Looked { ctid, seen: found.containers.remove(&ctid).map(Box::new) }),
+                    Err(error) => Message::Unseen(ctid, error),
+                };
+                let _ = self.sender.send(message);
             }
             Work::Wake { ctid, at } => {
                 self.timers.insert((at.boottime_ms, ctid));
@@ -136,7 +145,6 @@ impl Pool {
                 self.spawn(ctid, move |host, sender| settle(host, journal, &doubt, sender));
             }
         }
-        Ok(())
     }
 
     fn spawn(&self, ctid: Ctid, job: impl FnOnce(&dyn Host, &Sender<Message>) -> Event + Send + 'static) {
@@ -159,6 +167,7 @@ impl Pool {
             Event::Started
             | Event::Began { .. }
             | Event::Busy { .. }
+            | Event::NotBegun { .. }
             | Event::Looked { .. }
             | Event::Recorded(_)
             | Event::Woke { .. }

@@ -33,6 +33,22 @@ impl Engine {
         self.hold_off(ctid, wait, now, out);
     }
 
+    /// What was asked for will not come in this run, and nothing else is asked for that begins something.
+    pub(super) fn not_begun(&mut self, ctid: Ctid) {
+        self.interrupted = true;
+        match std::mem::replace(&mut self.slot(ctid).phase, Phase::Idle) {
+            Phase::Beginning(_) => {
+                self.in_flight -= 1;
+                self.shares.disengage(ctid);
+            }
+            Phase::Looking | Phase::Recording => self.pending -= 1,
+            // Nothing was asked for that could not be begun.
+            other @ (Phase::Idle | Phase::Resting | Phase::Acting | Phase::Settling | Phase::Pausing | Phase::Over) => {
+                self.slot(ctid).phase = other;
+            }
+        }
+    }
+
     /// Tries again when a moment has passed, or leaves it for this run when many have.
     fn hold_off(&mut self, ctid: Ctid, wait: Wait, now: &Now, out: &mut Outbox) {
         let slot = self.slot(ctid);

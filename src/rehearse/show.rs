@@ -111,7 +111,7 @@ impl<'a> Show<'a> {
                     return Ok(Played::Crashed(kind));
                 }
             }
-            if let Some(end) = turner.end() {
+            if let Some(end) = turner.end()? {
                 return Ok(Played::End(end));
             }
             while events.is_empty() {

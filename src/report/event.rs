@@ -119,8 +119,9 @@ pub fn event(progress: &Progress<'_>, now: Wall) -> Event {
             let event = Event::new("waiting", now, &wait_phrase(&WaitReport::of(wait))).of(*ctid);
             Event { waiting_for: Some(WaitReport::of(wait)), ..event }
         }
-        Progress::Stopping { in_flight } => {
-            let text = format!("stopping: {} in flight first; another signal leaves at once", count(*in_flight, "step"));
+        Progress::Stopping { in_flight, why } => {
+            let (because, signal) = why.map_or((String::new(), "another signal"), |why| (format!("{why}; "), "a signal"));
+            let text = format!("{because}stopping: {} in flight first; {signal} leaves at once", count(*in_flight, "step"));
             Event::new("stopping", now, &text)
         }
         Progress::Ended { end } => Event { result: Some(end.name().to_owned()), ..Event::new("run_closed", now, run_end(*end)) },

@@ -4,10 +4,10 @@
 //! disk that is well. Not here: a real full file system (`place`).
 
 use phoenix::host::sim::{Fingerprint, World, WorldOptions};
-use phoenix::journal::SCHEMA;
+use phoenix::journal::{Account, SCHEMA};
 use phoenix::machine::RunEnd;
 use phoenix::manifest::Spec;
-use phoenix_journal::{JournalError, Writer};
+use phoenix_journal::{Append, JournalError, Writer};
 use phoenix_test_vfs::{Fault, Kind, Lasts, Watched, watch};
 
 use crate::fleets::{mounted, spec, wanted};
@@ -40,7 +40,25 @@ fn a_run_ends_with_the_first_append_that_fails() {
     }
 }
 
-/// One run of one container, with a call that fails.
+/// Whatever the other container had under way: its outcome comes out of the reserve, and only then does the run end.
+#[test]
+fn a_disk_that_is_full_for_a_moment_leaves_nothing_in_doubt() {
+    let two = || vec![spec(100), mounted(spec(101), "media")];
+    let (count, mut stopped) = (Cut::of(two(), None).watched.count(), 0);
+    for number in (0..count).step_by(tries(7, 1)) {
+        let cut = Cut::of(two(), Some((number, Fault::Full, Lasts::Once)));
+        let Some(error) = &cut.error else { continue };
+        check_error(error, Fault::Full, &format!("call {number}"));
+        stopped += 1;
+        let writer = Writer::open(&cut.dir.path().join("journal.db"), &SCHEMA, info()).expect("a journal");
+        let lives = Account::of(writer.replay(None).expect("entries")).lives;
+        let open: Vec<_> = lives.values().flatten().filter_map(|life| life.open()).collect();
+        assert!(open.is_empty(), "{count} calls, the disk full at {number}: {open:?}");
+    }
+    assert!(stopped > 0, "none of {count} calls was one that has to find room");
+}
+
+/// One run, with a call that fails.
 struct Cut {
     dir: tempfile::TempDir,
     watched: Watched,
@@ -51,6 +69,10 @@ struct Cut {
 
 impl Cut {
     fn at(plan: Option<(u64, Fault, Lasts)>) -> Self {
+        Self::of(solo(), plan)
+    }
+
+    fn of(specs: Vec<Spec>, plan: Option<(u64, Fault, Lasts)>) -> Self {
         let dir = directory();
         let path = dir.path().join("journal.db");
         let world = made(&path, World::new(WorldOptions::seeded(3)));
@@ -61,7 +83,7 @@ impl Cut {
         let (world, error) = match Writer::open(&path, &SCHEMA, info()) {
             Err(error) => (world, Some(error)),
             Ok(writer) => {
-                let Played { world, end, .. } = play(writer, world, &wanted(solo()));
+                let Played { world, end, .. } = play(writer, world, &wanted(specs));
                 let ended = end.map(|(end, writer)| {
                     drop(writer);
                     assert_eq!(end, RunEnd::Done);

@@ -217,8 +217,11 @@ impl<'a> Show<'a> {
             for piece in work {
                 events.extend(self.start(piece));
             }
-            if let Some(end) = turner.end() {
-                return Ok((end, turner.journal));
+            match turner.end() {
+                Ok(None) => {}
+                Ok(Some(end)) => return Ok((end, turner.journal)),
+                Err(TurnError::Journal(error)) => return Err(error),
+                Err(other @ (TurnError::Refused { .. } | TurnError::Host(_))) => panic!("{other:?}"),
             }
             while events.is_empty() {
                 events.extend(self.advance());

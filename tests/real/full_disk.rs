@@ -68,6 +68,7 @@ fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room
         assert!(said.stderr.to_lowercase().contains("space") || said.stderr.contains("full"), "{}", said.stderr);
         if ground.journal().exists() {
             ground.invariant_journal_is_clean();
+            begins_nothing_without_room(&ground);
         }
     }
     let manifest = ground.path("fleet.json");
@@ -75,6 +76,15 @@ fn a_full_journal_directory_begins_no_step_and_resume_goes_on_once_there_is_room
     assert_eq!(ground.starts(4, "once"), 1);
     assert_eq!(ground.status()[0]["state"], "done");
     ground.invariant_journal_is_clean();
+}
+
+/// What was begun had room for its outcome as well.
+#[track_caller]
+fn begins_nothing_without_room(ground: &Ground) {
+    let open: Vec<_> = ground.open_times().into_iter().filter(|(_, (_, until))| *until == i64::MAX).collect();
+    assert!(open.is_empty(), "begun and without an outcome: {open:?}");
+    let begun = ground.intents_of(4, "feature.apply[once]").len();
+    assert_eq!(ground.starts(4, "once"), begun, "a script is started with its intent or not at all");
 }
 
 fn free_kb(path: &str) -> u64 {
