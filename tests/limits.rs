@@ -137,6 +137,39 @@ fn a_lock_that_outlasts_the_waits_is_what_the_run_ends_with() {
     assert_eq!(up(&mut stage).0, RunEnd::Done, "{:#?}", history(&stage));
 }
 
+/// A fleet of one whose script may fail once, and what becomes of it with a fault at each of its attempts.
+fn with_retries(retries: u32, faults: &[(When, What)]) -> (Stage, RunEnd) {
+    let mut spec = spec(100);
+    spec.features[0].script.retries = retries;
+    let fault = |(attempt, (when, what)): (u32, &(When, What))| Fault {
+        ctid: Some(ctid(100)),
+        step: Where::Base("feature.apply"),
+        attempt: Some(attempt),
+        when: *when,
+        what: what.clone(),
+    };
+    let planned = (1..).zip(faults).map(fault).collect();
+    let mut stage =
+        stage_on(WorldOptions { faults: Faults { planned, ..Faults::default() }, ..WorldOptions::seeded(1) }, wanted(vec![spec]));
+    let (end, _) = up(&mut stage);
+    invariants(&stage);
+    (stage, end)
+}
+
+#[test]
+fn what_keeps_a_script_from_being_begun_takes_nothing_from_its_own_budget() {
+    let fails = (When::Piece(3), What::Exit { status: 3, output: "no".to_owned() });
+    let not_begun = (When::Before, What::Transient);
+    for faults in [[not_begun.clone(), fails.clone()], [fails.clone(), not_begun.clone()]] {
+        let (stage, end) = with_retries(1, &faults);
+        assert_eq!((end, stage.world.starts().count()), (RunEnd::Done, 2), "{:#?}", history(&stage));
+    }
+    let (stage, end) = with_retries(0, &[not_begun, fails]);
+    assert_eq!((end, stage.world.starts().count()), (RunEnd::Failed, 1), "{:#?}", history(&stage));
+    let (stage, end) = with_retries(0, &[(When::Piece(3), What::Transient)]);
+    assert_eq!((end, stage.world.starts().count()), (RunEnd::Failed, 1), "it was begun: {:#?}", history(&stage));
+}
+
 #[test]
 fn a_start_and_a_snapshot_have_more_time_than_a_stop() {
     let spec = spec(100);

@@ -331,3 +331,25 @@ fn what_is_under_way_ends_and_is_recorded_once_there_is_no_space_and_nothing_mor
     assert_eq!(first.stopping, [true], "why it does not end at once is told");
     assert!(second.ended.iter().all(|ended| !ended.contains("define.create")), "nothing was left in doubt: {:?}", second.ended);
 }
+
+/// As where the shim is killed before it has begun, or the machine has no process to spare.
+fn not_begun(times: u32) -> Lie {
+    let why = "the shim ended before it began (signal: 9 (SIGKILL))";
+    Lie::new("feature.apply[base]", times, StepResult::Failed(Failure::new(FailureClass::Transient, why)))
+}
+
+#[test]
+fn a_script_that_was_not_begun_has_not_used_its_one_attempt() {
+    let ran = run(spec(101), not_begun(2), nothing(), nothing());
+    assert_eq!(ran.end, RunEnd::Done);
+    let results = ran.results.of("feature.apply[base]");
+    assert!(matches!(results, [StepResult::Failed(_), StepResult::Failed(_), StepResult::Done(_)]), "{results:?}");
+}
+
+#[test]
+fn a_script_that_can_never_be_begun_is_given_up_with_the_reason() {
+    let ran = run(spec(101), not_begun(40), nothing(), nothing());
+    assert_eq!((ran.end, ran.results.of("feature.apply[base]").len()), (RunEnd::Failed, 3));
+    let Stand::Stuck(Standing::Failed { failure, .. }) = &ran.stands[&ctid(101)] else { panic!("{:?}", ran.stands) };
+    assert!(failure.message.contains("before it began"), "{failure:?}");
+}

@@ -252,7 +252,12 @@ fn judge_failure(life: &Life, step: &StepId, failure: &Failure) -> Judgement {
     let record = life.record(&step.step);
     let (failures, waits) = (record.failures + 1, record.waits + 1);
     let failed = || Judgement::stops(Standing::Failed { step: step.clone(), failure: Box::new(failure.clone()) });
-    let exhausted = failures >= limits::failures_max(step, &failure.class, &life.spec);
+    let (times, times_max) = if failure.is_of_no_start(step) {
+        (waits, limits::FAILURES_MAX)
+    } else {
+        (failures, limits::failures_max(step, &failure.class, &life.spec))
+    };
+    let exhausted = times >= times_max;
     match &failure.class {
         FailureClass::Drift { claim, found } => Judgement::quarantined(QuarantineReason::Drift, format!("claim: {claim}; found: {found}")),
         FailureClass::Wait(wait @ Wait { kind: WaitKind::Lock, .. }) if waits < limits::LOCK_WAITS_MAX => {
@@ -265,7 +270,7 @@ fn judge_failure(life: &Life, step: &StepId, failure: &Failure) -> Judgement {
         FailureClass::JournalOlder => Judgement::quarantined(QuarantineReason::JournalOlder, failure.message.clone()),
         FailureClass::InitLost if !exhausted => Judgement { init_lost: true, ..Judgement::goes_on() },
         FailureClass::Transient | FailureClass::Timeout | FailureClass::Permanent if !exhausted => {
-            Judgement { pause: Some(limits::backoff(failures)), ..Judgement::goes_on() }
+            Judgement { pause: Some(limits::backoff(times)), ..Judgement::goes_on() }
         }
         FailureClass::InitLost | FailureClass::Transient | FailureClass::Timeout | FailureClass::Permanent => failed(),
     }

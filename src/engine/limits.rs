@@ -9,8 +9,8 @@ use crate::machine::FailureClass;
 use crate::manifest::{Script, Spec};
 use crate::plan::{Action, HoldBy};
 
-/// How often a step of the host may fail before its container counts as failed. Three: once for a passing fault, once for one
-/// that takes a moment, and a third to be sure.
+/// How often a step of the host may fail before its container counts as failed, and how often a script may not even be begun.
+/// Three: once for a passing fault, once for one that takes a moment, and a third to be sure.
 pub const FAILURES_MAX: u32 = 3;
 /// How often a step may be cut off by a crash before its container is quarantined. Larger, because a crash says nothing
 /// about the step; finite, because a step that brings the host down would otherwise do so for ever.
@@ -87,8 +87,8 @@ fn orderly_stop(spec: &Spec) -> Duration {
     asked.map_or(STOP_TIMEOUT, |asked| asked.max(STOP_TIMEOUT))
 }
 
-/// How often `step` may fail with `class`. A script's own budget is for the script's own failures: that its container was not
-/// there is none.
+/// How often `step` may fail with `class`, once it was begun. A script's own budget is for the script's own failures: that its
+/// container was not there is none.
 pub fn failures_max(step: &StepId, class: &FailureClass, spec: &Spec) -> u32 {
     if let Some(script) = script(&step.step, spec).filter(|_| *class != FailureClass::InitLost) {
         return script.retries.saturating_add(1);

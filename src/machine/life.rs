@@ -63,7 +63,8 @@ pub struct Record {
     pub repairs: u32,
     /// Failures since the last new budget.
     pub failures: u32,
-    /// Attempts since then that found something missing or held, which is no failure of the step.
+    /// Attempts since then that found something missing or held, or a script that could not be begun, which is no failure of the
+    /// step.
     pub waits: u32,
     /// Attempts cut off by a crash since the last new budget; they have a limit of their own.
     pub cut_off: u32,
@@ -376,7 +377,7 @@ impl Life {
                 record.past = Past::CutOff;
             }
             StepResult::Failed(failure) => {
-                let waits = matches!(failure.class, FailureClass::Wait(_));
+                let waits = matches!(failure.class, FailureClass::Wait(_)) || failure.is_of_no_start(&outcome.step);
                 let counts = u32::from(!phoenix_journal::sabotaged("failures_are_not_counted"));
                 *(if waits { &mut record.waits } else { &mut record.failures }) += counts;
                 record.past = Past::Failed(failure.message.clone());

@@ -304,6 +304,13 @@ impl Failure {
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
         Self { class, message: message.into(), command: None, status: None, tail: String::new() }
     }
+
+    /// Whether the script of `step` was not even begun: one that ran has an exit status, a signal, or a deadline that passed. Says
+    /// nothing about the script, and so does not use up its budget.
+    pub fn is_of_no_start(&self, step: &StepId) -> bool {
+        let unaware = phoenix_journal::sabotaged("scripts_pay_for_what_was_not_begun");
+        !unaware && step.step.is_script() && self.class == FailureClass::Transient && self.status.is_none()
+    }
 }
 
 /// What a failure means for the next attempt.

@@ -236,6 +236,22 @@ fn a_script_is_what_its_result_says_or_interrupted() {
     }
 }
 
+/// By the killer of processes that take too much memory, say.
+#[test]
+fn a_script_whose_shim_ends_before_it_begins_was_not_begun() {
+    let Some(world) = World::new() else { return };
+    let spec = with_script(world.spec(ctid(900_260)), "#!/bin/sh\necho done\n");
+    world.created(&spec);
+    let (init, step) = (world.started(&spec), Step::ApplicationRun.id());
+    let run = || Action::RunScript { init: init.clone() };
+    let hands = world.with_shim("/bin/false");
+    match hands.carry_out(hands.effect(&spec, step.clone(), run())).result {
+        StepResult::Failed(failure) => assert!(failure.is_of_no_start(&step) && failure.message.contains("before it began"), "{failure:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(world.carry_out(world.effect(&spec, step, run())).result, StepResult::Done(_)));
+}
+
 #[test]
 fn destroy_is_absent_partial_or_done() {
     let Some(world) = World::new() else { return };

@@ -73,6 +73,13 @@ impl World {
         Lxc::new(options(self.directory.path(), self.runtime.path())).expect("a host")
     }
 
+    /// The same host, with another program as its shim.
+    pub(crate) fn with_shim(&self, shim: &str) -> Hands {
+        let shim = ShimBinary::At(shim.into());
+        let host = Lxc::new(LxcOptions { shim, ..options(self.directory.path(), self.runtime.path()) }).expect("a host");
+        Hands::new(Arc::new(host))
+    }
+
     pub(crate) fn container(&self, ctid: Ctid) -> PathBuf {
         self.path("lxc").join(ctid.to_string())
     }

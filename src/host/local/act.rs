@@ -212,7 +212,10 @@ pub(in crate::host) fn judge_ending(step: &StepId, result: &JobResult, what: &st
         }
         Ending::TimedOut => (FailureClass::Undead, format!("{what} did not end, and processes {:?} cannot be ended", result.undead), None),
         Ending::NotStarted { why } => (FailureClass::Transient, format!("{what} could not be started: {why}"), None),
-        Ending::NotDurable { why } => (FailureClass::Transient, format!("{what} succeeded, but could not be made durable: {why}"), None),
+        // The status tells a script that ran from one that was not begun.
+        Ending::NotDurable { why } => {
+            (FailureClass::Transient, format!("{what} succeeded, but could not be made durable: {why}"), Some("exit 0".to_owned()))
+        }
     };
     Err(Box::new(StepResult::Failed(Failure { class, message, command, status, tail })))
 }

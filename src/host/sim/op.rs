@@ -391,7 +391,10 @@ impl World {
 
     fn fail(&mut self, op: &Op, class: FailureClass, message: &str) -> Report {
         self.kill(op);
-        self.half_destroyed(&op.effect).unwrap_or_else(|| failed(class, message))
+        // One that was begun ends as a script does; before that there is no script whose status could be told.
+        let status = op.runs_script().then(|| "exit 1".to_owned());
+        let failed = || Report::bare(StepResult::Failed(Failure { status, ..Failure::new(class, message) }));
+        self.half_destroyed(&op.effect).unwrap_or_else(failed)
     }
 
     /// What a destruction that breaks off reports, if something of the container is gone.
