@@ -36,7 +36,7 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The file is something else.
-    #[error("{path} is not a journal of this program: {why}; name the right path, or put back the newest backup if this is the right one", path = path.display())]
+    #[error("{path} is not a journal of this program: {why}; name the right path, or if this is it, move all its files away (-wal and -shm too) and put the newest backup in their place", path = path.display())]
     NotAJournal {
         /// The path.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum JournalError {
         known: u32,
     },
     /// The rows of the journal are not the program's.
-    #[error("the machines of the journal {path} are not those of this program: {difference}; use the program that made it, or put back the newest backup", path = path.display())]
+    #[error("the machines of the journal {path} are not those of this program: {difference}; use the program that made it, or move all its files away (-wal and -shm too) and put the newest backup in their place", path = path.display())]
     WrongSchema {
         /// The journal.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub enum JournalError {
         what: String,
     },
     /// The journal is damaged.
-    #[error("the journal {path} is damaged: {what}; keep a copy of all its files, then put back the newest backup, or rebuild it from the host", path = path.display())]
+    #[error("the journal {path} is damaged: {what}; move all its files away (-wal and -shm too) and put the newest backup in their place, or rebuild it from the host", path = path.display())]
     Damaged {
         /// The path.
         path: PathBuf,
@@ -91,7 +91,7 @@ pub enum JournalError {
         source: Option<rusqlite::Error>,
     },
     /// A log beside an empty main file: opening it would delete the log.
-    #[error("{path} is empty but has a log beside it, which opening would delete; keep a copy of both, then put back the newest backup", path = path.display())]
+    #[error("{path} is empty but has a log beside it, which opening would delete; move both away and put the newest backup in their place", path = path.display())]
     WalBesideEmpty {
         /// The main file.
         path: PathBuf,

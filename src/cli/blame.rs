@@ -91,7 +91,7 @@ pub(super) enum CliError {
     },
     /// The journal was looked through and is not whole.
     #[error(
-        "the journal is not whole: {findings}; keep a copy of all its files, then restore a backup, or `phoenix journal rebuild FLEET`"
+        "the journal is not whole: {findings}; move all its files away (-wal and -shm too) and put the newest backup in their place, or `phoenix journal rebuild FLEET`"
     )]
     NotWhole {
         /// How much is wrong.

@@ -132,7 +132,7 @@ impl Local {
             Some(path) => RuntimeDir::at(path),
             None => RuntimeDir::from_env(),
         }
-        .map_err(|error| unusable(&error.to_string(), "name another with PHOENIX_RUNTIME_DIR"))?;
+        .map_err(|error| unusable(&act::chain(&error), "name another with PHOENIX_RUNTIME_DIR"))?;
         let clock = match &boot_id_file {
             Some(file) => Clock::from_file(file),
             None => Clock::from_env(),

@@ -15,6 +15,8 @@ use super::{Findings, Topic};
 const WALL_MS: std::ops::Range<i64> = 1_735_689_600_000..4_102_444_800_000;
 /// How root comes by ids to map.
 pub(super) const ADD_IDS: &str = "`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 root`";
+/// The kernel that came with a way to open files of a container without being led out of it (`openat2(2)`).
+const OPENAT2_SINCE: (u32, u32) = (5, 6);
 /// The kernel that came with mounts that translate ids.
 const MAPPED_MOUNTS_SINCE: (u32, u32) = (5, 12);
 
@@ -44,19 +46,7 @@ pub(super) fn default_ids(found: &mut Findings) {
 }
 
 fn kernel(found: &mut Findings) {
-    let name = rustix::system::uname();
-    let release = name.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= MAPPED_MOUNTS_SINCE {
-        found.good(Topic::Kernel, format!("Linux {release}"));
-    } else {
-        found.warning(
-            Topic::Kernel,
-            format!("Linux {release} cannot translate ids of a mount"),
-            "leave the ownership of volumes at \"chown\", or boot Linux 5.12 or later",
-        );
-    }
+    release(&rustix::system::uname().release().to_string_lossy(), found);
     let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").ok().and_then(|text| text.trim().parse::<u64>().ok());
     match most {
         Some(0) => found.bad(
@@ -66,6 +56,23 @@ fn kernel(found: &mut Findings) {
         ),
         Some(_) => {}
         None => found.bad(Topic::Kernel, "the kernel has no user namespaces", "boot a kernel with CONFIG_USER_NS"),
+    }
+}
+
+fn release(release: &str, found: &mut Findings) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < OPENAT2_SINCE {
+        let what = format!("Linux {release} cannot open a container's files without being led out of it (openat2)");
+        found.bad(Topic::Kernel, what, "boot Linux 5.6 or later");
+    } else if version >= MAPPED_MOUNTS_SINCE {
+        found.good(Topic::Kernel, format!("Linux {release}"));
+    } else {
+        found.warning(
+            Topic::Kernel,
+            format!("Linux {release} cannot translate ids of a mount"),
+            "leave the ownership of volumes at \"chown\", or boot Linux 5.12 or later",
+        );
     }
 }
 
@@ -94,5 +101,23 @@ fn clock(found: &mut Findings) {
             found.warning(Topic::Clock, "the clock is not set: records will bear wrong times", "set it, as `timedatectl set-ntp true`");
         }
         Ok(_) => found.good(Topic::Clock, "the clock is set, and the boot has an id"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_judged_by_its_version() {
+        let judged = |text: &str| {
+            let mut found = Findings::default();
+            release(text, &mut found);
+            found.0.iter().map(|finding| finding.level).collect::<Vec<_>>()
+        };
+        assert_eq!(judged("5.4.0-150-generic"), [Level::Bad]);
+        assert_eq!(judged("5.10.0-28-amd64"), [Level::Warning]);
+        assert_eq!(judged("6.8.12-4-pve"), [Level::Good]);
     }
 }
