@@ -38,6 +38,7 @@ pub use left::{Begun, LEFT_FILES_MAX, Left};
 pub use lock::{Holder, Lock, LockError, LockName, RuntimeDir, RuntimeDirError};
 pub use output::{OUTPUT_HEAD_BYTES_MAX, OUTPUT_TAIL_BYTES_MAX};
 pub use place::{PrepareError, Prepared, ResultPlace, prepare};
+pub(crate) use process::beginning_of;
 pub use process::{Bearer, end_bearers, living_bearers};
 pub use recover::{InFlight, Inquiry, RecoverError, Settled, Settlement, recover};
 pub use result::{Ending, JobResult, ResultError, Unpacked};

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,6 +28,11 @@ pub(super) const TOKEN_VARIABLE: &str = "PHOENIX_TOKEN";
 pub(super) const DEATH_MS_MAX: u64 = 10_000;
 /// How often the search is repeated while processes end: children of the dying appear in between.
 const SEARCH_MS: u32 = 50;
+/// How much of an environment is searched: all that the kernel gives a program, arguments and environment together
+/// (`execve(2)`). A shell between us and the bearer puts the token where it likes, behind large values too.
+const ENVIRON_BYTES_MAX: u64 = 6 * 1024 * 1024;
+/// How much of a command line is read: enough for what is shown of it.
+const COMMAND_BYTES_MAX: u64 = 4096;
 /// How much of a command line is shown.
 const COMMAND_CHARS_MAX: usize = 160;
 
@@ -268,12 +273,20 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { pid: pid.parse().ok()?, name: name.to_owned(), parent, session, start_ticks })
 }
 
+/// Reads the first `limit` bytes of a file. A process can lay its command line and its environment over any mapping
+/// (`PR_SET_MM_MAP`), gigabytes that it never touched; whoever reads of all processes reads no further than it has to.
+pub(crate) fn beginning_of(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn environ(pid: u32) -> Vec<u8> {
-    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+    beginning_of(format!("/proc/{pid}/environ"), ENVIRON_BYTES_MAX).unwrap_or_default()
 }
 
 fn command_of(stat: &Stat) -> String {
-    let line = fs::read(format!("/proc/{}/cmdline", stat.pid)).unwrap_or_default();
+    let line = beginning_of(format!("/proc/{}/cmdline", stat.pid), COMMAND_BYTES_MAX).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
     let shown = line.trim_end().chars().map(|c| if c.is_control() { '?' } else { c }).take(COMMAND_CHARS_MAX).collect::<String>();
     if shown.is_empty() { format!("[{}]", stat.name) } else { shown }
@@ -289,6 +302,24 @@ mod tests {
         let stat = parse_stat(text).expect("parses");
         assert_eq!((stat.pid, stat.parent, stat.session, stat.start_ticks), (42, 7, 11, 123_456));
         assert_eq!(stat.name, "a) S 1 (x");
+    }
+
+    #[test]
+    fn of_an_endless_file_the_beginning_is_read() {
+        assert_eq!(beginning_of("/dev/zero", 4096).expect("readable"), [0; 4096]);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process with a large environment is what the test is about")]
+    fn a_token_behind_large_values_is_found() {
+        let token = Token::from_random([0x5e; 16]);
+        let large = "x".repeat(100_000);
+        let mut command = std::process::Command::new("/bin/sleep");
+        command.arg("60").env_clear().envs((0..4).map(|number| (format!("A{number}"), large.clone())));
+        let mut child = command.env(TOKEN_VARIABLE, token.to_string()).spawn().expect("a child");
+        let found = living_bearers(token).expect("looks");
+        child.kill().and_then(|()| child.wait()).expect("ended");
+        assert_eq!(found.iter().map(|bearer| bearer.pid).collect::<Vec<_>>(), [child.id()]);
     }
 
     #[test]

@@ -12,11 +12,15 @@ use std::path::{Path, PathBuf};
 
 use crate::host::ownership;
 use crate::plan::Source;
+use crate::shim::beginning_of;
 
 use super::Backend;
 use super::act::Act;
 use super::mountinfo::Mount;
 use super::proc::Held;
+
+/// How long a list may be. A container makes as many mounts as it likes, up to a hundred thousand with names of their own.
+const MOUNTINFO_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 impl<B: Backend> Act<'_, B> {
     /// Whether `init` has each of these directories at each of its targets, and they are the ones that were prepared. If that
@@ -49,7 +53,15 @@ struct Place {
 
 impl Mounts {
     fn of(pid: &str) -> io::Result<Self> {
-        Ok(Self::parse(&std::fs::read(format!("/proc/{pid}/mountinfo"))?))
+        Self::read(&format!("/proc/{pid}/mountinfo"))
+    }
+
+    fn read(path: &str) -> io::Result<Self> {
+        let text = beginning_of(path, MOUNTINFO_BYTES_MAX)?;
+        if text.len() as u64 == MOUNTINFO_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more mounts than are looked at"));
+        }
+        Ok(Self::parse(&text))
     }
 
     fn parse(text: &[u8]) -> Self {
@@ -123,6 +135,11 @@ mod tests {
     fn of_a_network_directory_the_file_system_has_to_do() {
         check(31, "/net/media", "70 60 0:50 / /srv/media rw - nfs4 server:/export rw\n", true);
         check(31, "/net/media", "70 60 0:51 / /srv/media rw - nfs4 server:/export rw\n", false);
+    }
+
+    #[test]
+    fn a_list_without_end_cannot_be_seen() {
+        assert!(Mounts::read("/dev/zero").is_err());
     }
 
     #[test]

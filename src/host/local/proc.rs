@@ -16,6 +16,11 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::ids::{BootId, Ctid, IdMap};
 use crate::plan::Init;
+use crate::shim::beginning_of;
+
+/// How much of a command line is read: what is looked for is short and stands at its beginning, but for the words of an
+/// `lxc-start`, which are a few paths long. A process can show gigabytes.
+const COMMAND_BYTES_MAX: u64 = 64 * 1024;
 
 /// Where a process's root directory is, as device and inode.
 pub(crate) type Root = (u64, u64);
@@ -195,7 +200,7 @@ fn starter_of(pid: u32, path: &Path) -> Option<Ctid> {
 
 /// The command line or title of a process; `None` for a kernel thread and for one that has ended.
 pub(crate) fn command_line(pid: u32) -> Option<Vec<u8>> {
-    std::fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|command| !command.is_empty())
+    beginning_of(format!("/proc/{pid}/cmdline"), COMMAND_BYTES_MAX).ok().filter(|command| !command.is_empty())
 }
 
 /// Whether a process is root's in our own pid namespace. A title can be forged by anyone; this root is not anyone.
@@ -208,8 +213,8 @@ pub(crate) fn is_of_this_root(pid: u32) -> bool {
 /// of yes.
 pub(crate) fn is_started_anywhere(ctid: Ctid) -> bool {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let commands = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    commands.into_iter().any(|command| parse_starter(&command).is_some_and(|(_, found)| found == ctid))
+    let mut commands = entries.filter_map(|entry| command_line(entry.file_name().to_str()?.parse().ok()?));
+    commands.any(|command| parse_starter(&command).is_some_and(|(_, found)| found == ctid))
 }
 
 /// Container directory and container of a monitor or an `lxc-start`.

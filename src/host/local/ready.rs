@@ -3,6 +3,8 @@
 //! Asked again and again with growing waits; the wait is on the init itself, so that its end is noticed at once. Not here:
 //! health checks, which are asked later and counted.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,6 +28,9 @@ const ASK_AGAIN_MAX: Duration = Duration::from_millis(50);
 const ASK_AGAIN_BY_PROCESS: Duration = Duration::from_millis(250);
 /// A listening socket in `/proc/net/tcp` (`TCP_LISTEN`).
 const LISTENING: &str = "0A";
+
+/// How much of `/proc/net/tcp` is read. Those that listen stand first, so that any number of connections behind them fits.
+const SOCKETS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 impl<B: Backend> Act<'_, B> {
     pub(in crate::host) fn await_ready(&self, init: &Init) -> Taken {
@@ -116,9 +121,15 @@ fn what_is_asked(probe: &ReadyProbe) -> String {
 /// Whether a socket listens on `port` in the network of process `pid`.
 fn listens(pid: u32, port: u16) -> bool {
     ["tcp", "tcp6"].iter().any(|table| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-        text.lines().skip(1).any(|line| is_listening(line, port))
+        let Ok(file) = File::open(format!("/proc/{pid}/net/{table}")) else { return false };
+        has_listener(file, port)
     })
+}
+
+/// Line by line: a container may have any number of sockets, and they are asked for again and again.
+fn has_listener(table: impl Read, port: u16) -> bool {
+    let lines = BufReader::new(table.take(SOCKETS_BYTES_MAX)).lines();
+    lines.skip(1).map_while(Result::ok).any(|line| is_listening(&line, port))
 }
 
 /// A line of `/proc/net/tcp`: number, local address, remote address, state (`proc_net(5)`), all in hex.
@@ -131,12 +142,12 @@ fn is_listening(line: &str, port: u16) -> bool {
 /// Whether a file exists as process `pid` sees it. A mount of the container may lie on the way: here crossing is allowed, and
 /// nothing is read.
 fn exists(pid: u32, file: &Target) -> bool {
-    let Ok(root) = std::fs::File::open(format!("/proc/{pid}/root")) else { return false };
+    let Ok(root) = File::open(format!("/proc/{pid}/root")) else { return false };
     let path = Path::new(file.as_str().trim_start_matches('/'));
     open_in_root(&root, path, rustix::fs::OFlags::PATH).is_ok() || crosses(&root, path)
 }
 
-fn crosses(root: &std::fs::File, path: &Path) -> bool {
+fn crosses(root: &File, path: &Path) -> bool {
     let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::openat2(root, path, flags, rustix::fs::Mode::empty(), resolve).is_ok()
@@ -145,6 +156,15 @@ fn crosses(root: &std::fs::File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_any_number_of_sockets_the_first_are_read() {
+        let heading = "  sl  local_address rem_address   st\n";
+        let listening = "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n";
+        let without_end = || std::io::repeat(b' ');
+        assert!(has_listener(heading.as_bytes().chain(listening.as_bytes()).chain(without_end()), 8080));
+        assert!(!has_listener(heading.as_bytes().chain(without_end()), 8080));
+    }
 
     #[test]
     fn only_listening_sockets_of_the_port_count() {
