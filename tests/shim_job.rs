@@ -231,6 +231,20 @@ fn a_gigabyte_of_output_neither_fills_the_disk_nor_blocks() {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_does_not_cost_the_result() {
+    let place = Place::new(900_124);
+    let job = place.job(1, LONG, shell("echo x; exit 3"));
+    let prepared = prepare(&place.results(), job.token).expect("space");
+    let files = fs::read_dir(place.results().path()).expect("there").flatten().map(|file| file.path());
+    let output = files.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "out")).expect("an output");
+    fs::remove_file(&output).expect("removed");
+    std::os::unix::fs::symlink("/dev/full", &output).expect("linked");
+    let result = spawn(prepared, job, &[place.lock()], &binary()).expect("a shim").wait().expect("a result");
+    assert_eq!((result.ending, result.output_bytes), (Ending::Exited(3), 2));
+    assert!(result.output_lost.expect("said").contains("No space left"));
+}
+
+#[test]
 fn secrets_are_blotted_before_a_byte_is_on_disk() {
     let place = Place::new(900_115);
     let mut job = place.job(1, LONG, shell("printf 'pw=hun'; sleep 0.2; printf 'ter2 bye\\n'; sleep 0.3"));

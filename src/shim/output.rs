@@ -26,6 +26,8 @@ pub(super) struct OutputFile {
     received: u64,
     /// Bytes after blotting, kept or not.
     written: u64,
+    /// What went wrong first.
+    lost: Option<io::Error>,
     scratch: Vec<u8>,
 }
 
@@ -33,31 +35,42 @@ impl OutputFile {
     /// Opens an allocated file.
     pub(super) fn open(path: &Path, blotter: Blotter) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Self { file, blotter, received: 0, written: 0, scratch: Vec::new() })
+        Ok(Self { file, blotter, received: 0, written: 0, lost: None, scratch: Vec::new() })
     }
 
-    /// Takes the next piece.
-    pub(super) fn take(&mut self, piece: &[u8]) -> io::Result<()> {
+    /// Takes the next piece. An output that cannot be written is no reason to stop what prints it.
+    pub(super) fn take(&mut self, piece: &[u8]) {
         self.received += piece.len() as u64;
         let mut clean = std::mem::take(&mut self.scratch);
         self.blotter.push(piece, &mut clean);
-        let done = self.put(&clean);
+        self.keep(&clean);
         clean.clear();
         self.scratch = clean;
-        done
     }
 
-    /// Puts the end in order, cuts the file to its length, syncs it; returns how many bytes came in all.
-    pub(super) fn finish(mut self) -> io::Result<u64> {
+    /// Puts the end in order, cuts the file to its length, syncs it; returns how many bytes came in all, and whether those that
+    /// should be are kept.
+    pub(super) fn finish(mut self) -> (u64, io::Result<()>) {
         let mut rest = Vec::new();
         self.blotter.finish(&mut rest);
-        self.put(&rest)?;
+        self.keep(&rest);
+        let settled = self.settle();
+        (self.received, self.lost.map_or(settled, Err))
+    }
+
+    fn settle(&self) -> io::Result<()> {
         let kept = OUTPUT_HEAD_BYTES_MAX + OUTPUT_TAIL_BYTES_MAX;
-        let length = if self.written > kept { self.put_in_order(self.written - kept)? } else { self.written };
+        let length = if self.written > kept { self.put_in_order(self.written - kept) } else { Ok(self.written) };
         // Allocated space beyond the end is given back.
-        self.file.set_len(length)?;
+        self.file.set_len(*length.as_ref().unwrap_or(&kept))?;
         self.file.sync_all()?;
-        Ok(self.received)
+        length.map(drop)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.put(bytes) {
+            self.lost.get_or_insert(error);
+        }
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -103,8 +116,10 @@ mod tests {
         let path = dir.path().join("out");
         std::fs::write(&path, b"").expect("a file");
         let mut file = OutputFile::open(&path, Blotter::new([])).expect("opens");
-        text.chunks(piece).for_each(|piece| file.take(piece).expect("takes"));
-        assert_eq!(file.finish().expect("finishes"), text.len() as u64);
+        text.chunks(piece).for_each(|piece| file.take(piece));
+        let (received, kept) = file.finish();
+        kept.expect("finishes");
+        assert_eq!(received, text.len() as u64);
         std::fs::read(&path).expect("reads")
     }
 
@@ -114,6 +129,14 @@ mod tests {
         for length in [0, 1, 65_535, 65_536, 65_537, text.len()] {
             assert_eq!(written(&text[..length], 1000).len(), length);
         }
+    }
+
+    #[test]
+    fn what_a_full_disk_did_not_take_is_counted_and_said() {
+        let mut file = OutputFile::open(Path::new("/dev/full"), Blotter::new([])).expect("opens");
+        file.take(b"abc");
+        let (received, kept) = file.finish();
+        assert_eq!((received, kept.expect_err("full").kind()), (3, io::ErrorKind::StorageFull));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct JobResult {
     pub ended: Wall,
     /// How many bytes it wrote in all, secrets counted as they were written.
     pub output_bytes: u64,
+    /// Why not all is there that should have been kept of them, if so.
+    pub output_lost: Option<String>,
     /// The file with what was kept of them.
     pub output_path: PathBuf,
     /// What an unpacked archive was.
@@ -90,9 +92,14 @@ pub struct Unpacked {
 }
 
 impl JobResult {
-    /// What was kept of the output; the beginning and the end, with a line between them that says how much is missing.
+    /// What was kept of the output; the beginning and the end, with a line between them that says how much is missing, and one
+    /// behind them if more is that should be there.
     pub fn output(&self) -> io::Result<Vec<u8>> {
-        fs::read(&self.output_path)
+        let mut kept = fs::read(&self.output_path)?;
+        if let Some(why) = &self.output_lost {
+            kept.extend_from_slice(format!("\n[the output could not be kept whole: {why}]\n").as_bytes());
+        }
+        Ok(kept)
     }
 }
 
@@ -163,6 +170,8 @@ struct OnDisk {
     ended_ms: i64,
     output_bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_lost: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     unpacked: Option<Unpacked>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     undead: Vec<u32>,
@@ -189,6 +198,7 @@ pub(super) fn encode(result: &JobResult) -> serde_json::Result<Vec<u8>> {
         started,
         ended,
         output_bytes,
+        output_lost,
         output_path: _,
         unpacked,
         undead,
@@ -211,14 +221,28 @@ pub(super) fn encode(result: &JobResult) -> serde_json::Result<Vec<u8>> {
         started_ms: started.0,
         ended_ms: ended.0,
         output_bytes,
+        output_lost,
         unpacked,
         undead,
     })
 }
 
 pub(super) fn decode(text: &[u8], output_path: &Path) -> Result<JobResult, String> {
-    let OnDisk { format, seq, epoch, intent: digest, step, script, ending, started_ms, ended_ms, output_bytes, unpacked, undead } =
-        serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let OnDisk {
+        format,
+        seq,
+        epoch,
+        intent: digest,
+        step,
+        script,
+        ending,
+        started_ms,
+        ended_ms,
+        output_bytes,
+        output_lost,
+        unpacked,
+        undead,
+    } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if format != RESULT_FORMAT {
         return Err(format!("format {format}, where {RESULT_FORMAT} is known"));
     }
@@ -237,6 +261,7 @@ pub(super) fn decode(text: &[u8], output_path: &Path) -> Result<JobResult, Strin
         started: Wall(started_ms),
         ended: Wall(ended_ms),
         output_bytes,
+        output_lost,
         output_path: output_path.to_owned(),
         unpacked,
         undead,
@@ -256,6 +281,7 @@ mod tests {
             started: Wall(1),
             ended: Wall(2),
             output_bytes: 3,
+            output_lost: None,
             output_path: "/x/7.out".into(),
             unpacked: Some(Unpacked { entries: 1, bytes: 2, left_out: 3, confined: 4, xattrs_refused: 5 }),
             undead: vec![9],
@@ -278,6 +304,17 @@ mod tests {
             let bytes = encode(&result).expect("plain data");
             assert_eq!(decode(&bytes, Path::new("/x/7.out")), Ok(result));
         }
+    }
+
+    #[test]
+    fn an_output_that_is_not_whole_says_so() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("out");
+        fs::write(&path, "begun").expect("written");
+        let lost = JobResult { output_lost: Some("disk full".to_owned()), output_path: path.clone(), ..result(Ending::Exited(0)) };
+        let read = decode(&encode(&lost).expect("plain data"), &path).expect("decodes");
+        assert_eq!(read, lost);
+        assert_eq!(read.output().expect("reads"), b"begun\n[the output could not be kept whole: disk full]\n");
     }
 
     #[test]

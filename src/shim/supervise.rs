@@ -175,7 +175,7 @@ fn supervise(job: &WireJob, locks: Vec<OwnedFd>, payloads: Vec<File>, signals: S
         ending = Ending::ContainerEnded;
     }
     let unpacked = begun.as_mut().and_then(unpack::read_report);
-    let output_bytes = watch.output.finish()?;
+    let (output_bytes, kept) = watch.output.finish();
     if ending.is_success()
         && !phoenix_journal::sabotaged("effects_are_not_synced")
         && let Err(why) = sync_all(job)
@@ -192,6 +192,8 @@ fn supervise(job: &WireJob, locks: Vec<OwnedFd>, payloads: Vec<File>, signals: S
             started,
             ended: wall(),
             output_bytes,
+            // The result says so: without one, what has been done would be done again.
+            output_lost: kept.err().map(|error| error.to_string().chars().take(WHY_CHARS_MAX).collect()),
             output_path: job.output.path(),
             unpacked,
             undead: undead.iter().map(|bearer| bearer.pid).take(UNDEAD_NAMED_MAX).collect(),
@@ -306,9 +308,8 @@ impl Watch {
     fn copy(&mut self, mut pipe: &File, buffer: &mut [u8]) -> bool {
         match pipe.read(buffer) {
             Ok(0) => false,
-            // An output that cannot be written is no reason to stop what prints it.
             Ok(count) => {
-                let _ = self.output.take(&buffer[..count]);
+                self.output.take(&buffer[..count]);
                 true
             }
             Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
@@ -324,7 +325,7 @@ impl Watch {
                 Ok(0) => break,
                 Ok(count) => {
                     drained += count;
-                    let _ = self.output.take(&buffer[..count]);
+                    self.output.take(&buffer[..count]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
