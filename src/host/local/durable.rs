@@ -5,10 +5,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use rustix::path::Arg;
 
 /// Puts `bytes` at `path` in one step: whoever looks sees the old file or the new one, also after a power cut.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -42,13 +45,32 @@ pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(path)?)?)
 }
 
-/// Moves `from` to `to` unless something is there already, durably.
+/// Moves `from` to `to` unless something is there already, durably. For whoever holds the container's lock.
 pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
-    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?;
+    move_new(CWD, from, CWD, to)?;
     if phoenix_journal::sabotaged("renames_are_not_synced") {
         return Ok(());
     }
     sync_directory_of(to)
+}
+
+/// Moves a name to a directory unless that has such a name already; not durable yet. For whoever holds the container's lock.
+pub(crate) fn move_new(from: impl AsFd, name: impl Arg + Copy, to: impl AsFd, new: impl Arg + Copy) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(&from, name, &to, new, RenameFlags::NOREPLACE) {
+        // ZFS before 2.2 does not know how.
+        Err(Errno::INVAL) => look_and_move(from, name, to, new),
+        other => other,
+    }
+}
+
+/// The same in two calls: the lock keeps other Phoenixes out between them, and no file system lets a directory replace one with
+/// something in it.
+fn look_and_move(from: impl AsFd, name: impl Arg, to: impl AsFd, new: impl Arg + Copy) -> rustix::io::Result<()> {
+    match rustix::fs::statat(&to, new, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Errno::EXIST),
+        Err(Errno::NOENT) => rustix::fs::renameat(from, name, to, new),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Reads a text of at most `limit` bytes; `None` if there is no such file. A link, a device or a longer file is an error.
@@ -56,7 +78,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Option<String>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
     if !file.metadata()?.is_file() {
@@ -77,5 +99,38 @@ trait IntoName {
 impl IntoName for Vec<u8> {
     fn into_name(self) -> std::ffi::OsString {
         std::os::unix::ffi::OsStringExt::from_vec(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_cannot_tell_is_looked_at_first() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        let move_it = || look_and_move(CWD, from.as_path(), CWD, to.as_path());
+        std::fs::create_dir(&from).expect("made");
+        assert_eq!(move_it(), Ok(()));
+        assert!(to.is_dir() && !from.exists());
+        // Empty, so that a plain rename would replace it.
+        std::fs::create_dir(&from).expect("made");
+        assert_eq!(move_it(), Err(Errno::EXIST));
+        std::fs::remove_dir(&to).expect("removed");
+        std::os::unix::fs::symlink("nowhere", &to).expect("linked");
+        assert_eq!(move_it(), Err(Errno::EXIST));
+        assert!(from.is_dir());
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_replaced() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        std::fs::create_dir(&from).expect("made");
+        std::fs::create_dir(&to).expect("made");
+        assert_eq!(rename_no_replace(&from, &to).map_err(|error| error.kind()), Err(io::ErrorKind::AlreadyExists));
+        // Into itself is refused with the word that ZFS has for what it does not know.
+        assert_eq!(move_new(CWD, from.as_path(), CWD, from.join("in").as_path()), Err(Errno::INVAL));
     }
 }

@@ -8,8 +8,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+use crate::host::local::durable;
 
 /// How deep the walk goes before it moves what lies deeper up to the top; each level holds a descriptor or two.
 const DEPTH_MAX: usize = 64;
@@ -74,7 +76,8 @@ impl Removal<'_> {
         loop {
             self.moved += 1;
             // The container may have made such names itself; they are as many as lie in one directory.
-            match rustix::fs::renameat_with(directory, name, self.top, format!(".phoenix-deep-{}", self.moved), RenameFlags::NOREPLACE) {
+            let new = format!(".phoenix-deep-{}", self.moved);
+            match durable::move_new(directory, name, self.top, new.as_str()) {
                 Err(Errno::EXIST) => {}
                 other => return Ok(other?),
             }
