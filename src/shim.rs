@@ -44,7 +44,7 @@ pub use recover::{InFlight, Inquiry, RecoverError, Settled, Settlement, recover}
 pub use result::{Ending, JobResult, ResultError, Unpacked};
 pub use secret::{SECRET_BYTES_MAX, SecretError, resolve};
 pub use spawn::{Running, ShimBinary, SpawnError, spawn};
-pub use unpack::digest_of;
+pub use unpack::{UNPACK_MEMORY_BYTES_MAX, digest_of, ran_out_of_memory};
 
 use std::ffi::OsStr;
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use phoenix::ids::IdMap;
-use phoenix::shim::{Ending, JobResult, Task, Unpacked, digest_of};
+use phoenix::shim::{Ending, JobResult, Task, Unpacked, digest_of, ran_out_of_memory};
 use shim_fixture::{Place, is_root, open, output};
 use tar::{Builder, EntryType, Header};
 
@@ -324,6 +324,50 @@ fn a_bomb_ends_at_the_deadline() {
     let task = Task::Unpack { archive: open(&place.path("archive")), rootfs: place.path("rootfs"), idmap: mapped() };
     let result = place.run(place.job(1, Duration::from_millis(400), task));
     assert_eq!((result.ending, result.undead), (Ending::TimedOut, Vec::new()));
+}
+
+#[track_caller]
+fn check_takes_too_much_memory(ctid: u32, archive: &[u8]) {
+    let done = unpack(ctid, mapped(), archive);
+    assert!(ran_out_of_memory(&done.result.ending), "{:?}: {}", done.result.ending, output(&done.result));
+}
+
+#[test]
+fn a_name_without_end_is_refused_for_its_memory() {
+    if !is_root("a_name_without_end_is_refused_for_its_memory") {
+        return;
+    }
+    let length: u64 = 3 << 29;
+    let mut bomb = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::GNULongName);
+    header.set_size(length);
+    header.set_path("././@LongLink").expect("a name");
+    header.set_cksum();
+    bomb.write_all(header.as_bytes()).expect("compressed");
+    let letters = vec![b'x'; 1 << 20];
+    (0..length >> 20).for_each(|_| bomb.write_all(&letters).expect("compressed"));
+    bomb.write_all(&archive(&[file("a", "x")])).expect("compressed");
+    check_takes_too_much_memory(900_152, &bomb.finish().expect("compressed"));
+}
+
+#[test]
+fn a_dictionary_without_end_is_refused_for_its_memory() {
+    if !is_root("a_dictionary_without_end_is_refused_for_its_memory") {
+        return;
+    }
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    xz.write_all(&archive(&[file("a", "x")])).expect("compressed");
+    let mut bytes = xz.finish().expect("compressed");
+    // The first block's header: its length in words, flags, LZMA2, the size of its properties, the dictionary's size; a checksum.
+    let block = &mut bytes[12..];
+    assert_eq!(block[1..4], [0, 0x21, 1]);
+    block[4] = 39;
+    let end = usize::from(block[0]) * 4;
+    let mut sum = flate2::Crc::new();
+    sum.update(&block[..end]);
+    block[end..end + 4].copy_from_slice(&sum.sum().to_le_bytes());
+    check_takes_too_much_memory(900_153, &bytes);
 }
 
 /// Archives as GNU tar writes them, with long names and extended attributes.

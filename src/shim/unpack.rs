@@ -16,10 +16,11 @@ use std::process::ExitCode;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use serde::{Deserialize, Serialize};
 
-use super::result::Unpacked;
+use super::result::{Ending, Unpacked};
 use super::wire::{Bytes, idmap};
 use crate::ids::{IdKind, IdMap};
 
@@ -29,6 +30,18 @@ use extract::UnpackError;
 pub(super) const ARCHIVE_FD: i32 = 3;
 /// How much is hashed or copied at once.
 const BLOCK_BYTES: usize = 256 * 1024;
+
+/// What an unpacking may take of memory, the program itself included: a small archive can ask for any amount.
+pub const UNPACK_MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// What the unpacking process exits with if that was not enough.
+const OUT_OF_MEMORY: u8 = 12;
+
+/// Whether an unpacking ended because its memory was not enough; the same archive ends the same way again.
+pub fn ran_out_of_memory(ending: &Ending) -> bool {
+    // Where memory cannot be refused in an orderly way, the program aborts.
+    matches!(ending, Ending::Exited(status) if *status == i32::from(OUT_OF_MEMORY))
+        || matches!(ending, Ending::Signalled(signal) if *signal == Signal::ABORT.as_raw())
+}
 
 /// BLAKE3 of a file's whole content, from its beginning, through the descriptor that will be unpacked.
 pub fn digest_of(archive: &File) -> io::Result<blake3::Hash> {
@@ -120,7 +133,7 @@ pub(super) fn main() -> ExitCode {
                 cause = source.source();
             }
             let _ = writeln!(io::stderr(), "{text}");
-            ExitCode::FAILURE
+            if error.is_memory() { ExitCode::from(OUT_OF_MEMORY) } else { ExitCode::FAILURE }
         }
     }
 }

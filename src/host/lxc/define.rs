@@ -15,7 +15,7 @@ use crate::ids::{Ctid, IdKind, Incarnation};
 use crate::machine::{Evidence, FailureClass, StepResult};
 use crate::manifest::{Origin, Template};
 use crate::plan::Reason;
-use crate::shim::{Kept, Task};
+use crate::shim::{self, Kept, Task};
 
 use super::super::local::act::{Act, Taken, at, drift, failed, io_failed, judge_mark, owner};
 use super::super::local::durable;
@@ -47,6 +47,11 @@ impl Act<'_, Lxc> {
         let left_out = cleaning_up(&staging, || {
             make_directory(&rootfs, 0o755)?;
             let result = self.run(Task::Unpack { archive, rootfs: rootfs.clone(), idmap }, Vec::new(), Vec::new())?;
+            if shim::ran_out_of_memory(&result.ending) {
+                let mib = shim::UNPACK_MEMORY_BYTES_MAX / (1024 * 1024);
+                let message = format!("unpacking the template takes more memory than is allowed ({mib} MiB); rebuild it with a plain tar");
+                return Err(failed(FailureClass::Permanent, message));
+            }
             self.expect_success(&result, "unpacking the template", None)?;
             Ok(result.unpacked.map_or(0, |unpacked| unpacked.left_out))
         })?;

@@ -11,17 +11,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use liblzma::stream::{CONCATENATED, Stream};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens,
     linkat, lsetxattr, mkdirat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Resource, Rlimit, Uid, setrlimit};
 use tar::{Archive, Entry, EntryType};
 
 use super::super::result::Unpacked;
-use super::BLOCK_BYTES;
+use super::{BLOCK_BYTES, UNPACK_MEMORY_BYTES_MAX};
 use crate::ids::{IdKind, IdMap};
+
+/// What the dictionary of an xz archive may take; `xz -9` has one of 64 MiB.
+const XZ_MEMORY_BYTES_MAX: u64 = UNPACK_MEMORY_BYTES_MAX / 2;
 
 /// Why an archive was not unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +70,22 @@ pub(super) enum UnpackError {
     },
 }
 
+impl UnpackError {
+    /// Whether memory was not enough.
+    pub(super) fn is_memory(&self) -> bool {
+        match self {
+            Self::Io { source, .. } | Self::Archive(source) => source.kind() == io::ErrorKind::OutOfMemory,
+            Self::NotEmpty { .. } | Self::Owner { .. } | Self::Form { .. } => false,
+        }
+    }
+}
+
 /// Unpacks into `/`.
 pub(super) fn extract(archive: File, map: &IdMap) -> Result<Unpacked, UnpackError> {
+    // Long names and extended headers are read whole, of whatever length they say they are.
+    let most = Some(UNPACK_MEMORY_BYTES_MAX);
+    setrlimit(Resource::As, Rlimit { current: most, maximum: most })
+        .map_err(|errno| UnpackError::Io { what: "limit the memory".to_owned(), source: errno.into() })?;
     rustix::process::umask(Mode::empty());
     let mut archive = Archive::new(decompressed(archive).map_err(UnpackError::Archive)?);
     let mut unpacking = Unpacking { map, unpacked: Unpacked::default(), times: Vec::new(), block: vec![0; BLOCK_BYTES] };
@@ -85,10 +103,26 @@ fn decompressed(mut archive: File) -> io::Result<Box<dyn Read>> {
     let whole = io::Cursor::new(magic[..read].to_vec()).chain(archive);
     Ok(match magic {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(BLOCK_BYTES, whole))),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::read::XzDecoder::new_multi_decoder(whole)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            let stream = Stream::new_auto_decoder(XZ_MEMORY_BYTES_MAX, CONCATENATED)?;
+            Box::new(Xz(liblzma::read::XzDecoder::new_stream(whole, stream)))
+        }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::new(whole)?),
         _ => Box::new(io::BufReader::with_capacity(BLOCK_BYTES, whole)),
     })
+}
+
+/// Says of memory that was not enough what the operating system would say.
+struct Xz<R: Read>(liblzma::read::XzDecoder<R>);
+
+impl<R: Read> Read for Xz<R> {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        use liblzma::stream::Error::{Mem, MemLimit};
+        self.0.read(block).map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(Mem | MemLimit) => io::ErrorKind::OutOfMemory.into(),
+            _ => error,
+        })
+    }
 }
 
 struct Unpacking<'a> {
