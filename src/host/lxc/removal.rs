@@ -26,17 +26,13 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         Err(errno) => return Err(errno.into()),
     };
     let mut removal = Removal { top: &top, moved: 0 };
-    // What was too deep lies at the top now, and is met by the next pass.
-    loop {
-        let before = removal.moved;
-        removal.empty(&top, 0)?;
-        if removal.moved == before {
-            break;
-        }
-    }
+    removal.empty(&top, 0)?;
     rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)?;
     Ok(())
 }
+
+/// How many names of a directory are held at once: a container can make millions in one.
+const NAMES_MAX: usize = 10_000;
 
 struct Removal<'a> {
     top: &'a File,
@@ -45,12 +41,19 @@ struct Removal<'a> {
 
 impl Removal<'_> {
     fn empty(&mut self, directory: &File, depth: usize) -> io::Result<()> {
-        // Read to the end first: names that vanish while a directory is read may hide others.
-        let names: Vec<(CString, FileType)> = Dir::read_from(directory)?
-            .map(|entry| entry.map(|entry| (entry.file_name().to_owned(), entry.file_type())))
-            .filter(|entry| !entry.as_ref().is_ok_and(|(name, _)| matches!(name.to_bytes(), b"." | b"..")))
-            .collect::<Result<_, _>>()?;
-        names.iter().try_for_each(|(name, kind)| self.remove(directory, name, *kind, depth))
+        let mut before = None;
+        loop {
+            // Names that vanish while a directory is read may hide others: it is read anew after each batch, until it has none.
+            // What was too deep lies at the top by then, and is met there.
+            let names = first_names(directory)?;
+            let first = names.first().map(|(name, _)| name.clone());
+            // A name that is shown and cannot be removed is for whoever removes the directory to fail at.
+            if first == before {
+                return Ok(());
+            }
+            names.iter().try_for_each(|(name, kind)| self.remove(directory, name, *kind, depth))?;
+            before = first;
+        }
     }
 
     fn remove(&mut self, directory: &File, name: &CStr, kind: FileType, depth: usize) -> io::Result<()> {
@@ -85,6 +88,14 @@ impl Removal<'_> {
     }
 }
 
+fn first_names(directory: &File) -> rustix::io::Result<Vec<(CString, FileType)>> {
+    Dir::read_from(directory)?
+        .map(|entry| entry.map(|entry| (entry.file_name().to_owned(), entry.file_type())))
+        .filter(|entry| !entry.as_ref().is_ok_and(|(name, _)| matches!(name.to_bytes(), b"." | b"..")))
+        .take(NAMES_MAX)
+        .collect()
+}
+
 fn unlinked(result: rustix::io::Result<()>) -> io::Result<()> {
     match result {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -108,6 +119,18 @@ mod tests {
         remove_tree(&tree).expect("removed");
         assert!(!tree.exists() && kept.join("file").exists());
         remove_tree(&tree).expect("nothing there is no error");
+    }
+
+    #[test]
+    fn no_number_of_names_is_too_many_and_few_are_held_at_once() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+        let tree = place.path().join("tree");
+        std::fs::create_dir_all(tree.join("d")).expect("a directory");
+        (0..=2 * NAMES_MAX).for_each(|number| drop(File::create(tree.join(format!("d/{number}"))).expect("a file")));
+        let directory = File::open(tree.join("d")).expect("a directory");
+        assert_eq!(first_names(&directory).expect("read").len(), NAMES_MAX);
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists());
     }
 
     #[test]
