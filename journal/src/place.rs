@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::JournalError;
 
 /// The files of one journal, all in one directory.
@@ -157,11 +159,25 @@ pub(crate) fn sync(path: &Path) -> Result<(), JournalError> {
 /// Gives a file its final name, unless something has that name already.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), JournalError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    use rustix::io::Errno;
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+    let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // ZFS before 2.2 does not know how.
+        Err(Errno::INVAL) => look_and_rename(from, to),
+        other => other,
+    };
+    match renamed {
         Ok(()) => Ok(()),
         Err(Errno::EXIST) => Err(JournalError::Exists { path: to.to_owned() }),
         Err(source) => Err(JournalError::Io { doing: "rename into place", path: to.to_owned(), source: source.into() }),
+    }
+}
+
+/// The same in two calls. Between them the journal's lock keeps others out; a copy, which is made without it, could at worst
+/// replace one that another run made under its name in that moment, as whole as this.
+fn look_and_rename(from: &Path, to: &Path) -> rustix::io::Result<()> {
+    match rustix::fs::lstat(to) {
+        Ok(_) => Err(Errno::EXIST),
+        Err(Errno::NOENT) => rustix::fs::rename(from, to),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -188,6 +204,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_file_system_that_cannot_tell_is_looked_at_first() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        fs::write(&from, "new").expect("written");
+        assert_eq!(look_and_rename(&from, &to), Ok(()));
+        fs::write(&from, "newer").expect("written");
+        assert_eq!(look_and_rename(&from, &to), Err(Errno::EXIST));
+        assert_eq!(fs::read(&to).expect("there"), b"new");
+        assert!(matches!(rename_new(&from, &to), Err(JournalError::Exists { .. })));
+    }
 
     #[test]
     fn a_path_without_a_directory_lies_in_this_one() {
