@@ -22,8 +22,8 @@ pub(crate) struct Inside {
     gid: u32,
 }
 
-/// The largest file of a template that is read to be changed.
-const READ_BYTES_MAX: u64 = 64 * 1024;
+/// The largest file of a template that is read to be changed: the longest lists of hosts to be blocked have a few MiB.
+const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 impl Inside {
     /// Opens a root file system. A map without a root inside has nobody to write for.
@@ -39,8 +39,8 @@ impl Inside {
         open_in_root(&self.root, path, OFlags::RDONLY | OFlags::NONBLOCK)
     }
 
-    /// Reads a small regular file; `None` if there is none.
-    pub(crate) fn read(&self, path: &Path) -> io::Result<Option<String>> {
+    /// Reads a regular file whole; `None` if there is none. A larger one than is read for changing is `FileTooLarge`.
+    pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         let file = match self.file(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -49,9 +49,11 @@ impl Inside {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
         }
-        let mut text = Vec::new();
-        file.take(READ_BYTES_MAX).read_to_end(&mut text)?;
-        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+        let mut bytes = Vec::new();
+        match file.take(READ_BYTES_MAX + 1).read_to_end(&mut bytes)? as u64 {
+            0..=READ_BYTES_MAX => Ok(Some(bytes)),
+            _ => Err(io::ErrorKind::FileTooLarge.into()),
+        }
     }
 
     /// Puts `bytes` at `path` whose directory exists, durably, owned by the container's root. Whatever lies there, a link included, is
@@ -121,33 +123,44 @@ pub(crate) fn open_in_root(root: &File, path: &Path, flags: OFlags) -> io::Resul
     Ok(File::from(rustix::fs::openat2(root, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)?))
 }
 
-/// Tells a root file system its host name, where it has an `/etc`.
+/// Tells a root file system its host name, where it has an `/etc`. A link there, as NixOS has them, gives way to a file.
 pub(crate) fn set_hostname(inside: &Inside, hostname: &Hostname) -> io::Result<()> {
     match inside.directory(Path::new("etc")) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
-    let name = format!("{hostname}\n");
-    let hosts_path = Path::new("etc/hosts");
-    let old = inside.read(hosts_path)?.unwrap_or_else(|| "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n".to_owned());
-    let hosts = hosts_with(&old, hostname);
-    if inside.read(Path::new("etc/hostname"))?.as_deref() != Some(&name) {
-        inside.write(Path::new("etc/hostname"), name.as_bytes(), 0o644)?;
-    }
-    if inside.read(hosts_path)?.as_deref() != Some(&hosts) {
-        inside.write(hosts_path, hosts.as_bytes(), 0o644)?;
-    }
-    Ok(())
+    replace(inside, Path::new("etc/hostname"), |_| format!("{hostname}\n").into_bytes())?;
+    replace(inside, Path::new("etc/hosts"), |old| hosts_with(old.unwrap_or(NO_HOSTS), hostname))
 }
 
-/// `127.0.1.1` is the address Debian gives to a host's own name; others are left alone.
-fn hosts_with(old: &str, hostname: &Hostname) -> String {
+/// Writes what a file is to be in the place of what it is, unless that is the same or larger than is read.
+fn replace(inside: &Inside, path: &Path, wanted: impl FnOnce(Option<&[u8]>) -> Vec<u8>) -> io::Result<()> {
+    let old = match inside.read(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => None,
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            tracing::warn!(path = %path.display(), "of a container is larger than {READ_BYTES_MAX} bytes and left without its host name");
+            return Ok(());
+        }
+        other => other?,
+    };
+    let new = wanted(old.as_deref());
+    if old.as_ref() == Some(&new) { Ok(()) } else { inside.write(path, &new, 0o644) }
+}
+
+/// What every system calls itself, for one that has no file.
+const NO_HOSTS: &[u8] = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n";
+
+/// `127.0.1.1` is the address Debian gives to a host's own name; others are left alone, to the byte.
+fn hosts_with(old: &[u8], hostname: &Hostname) -> Vec<u8> {
     let short = hostname.as_str().split('.').next().unwrap_or_default();
     let names = if short == hostname.as_str() { short.to_owned() } else { format!("{hostname} {short}") };
-    let kept = old.lines().filter(|line| line.split_ascii_whitespace().next() != Some("127.0.1.1"));
-    let mut text: String = kept.flat_map(|line| [line, "\n"]).collect();
-    text.extend(["127.0.1.1\t", &names, "\n"]);
+    let is_own = |line: &[u8]| line.trim_ascii_start().split(u8::is_ascii_whitespace).next() == Some(b"127.0.1.1");
+    let mut text = old.split_inclusive(|&byte| byte == b'\n').filter(|line| !is_own(line)).collect::<Vec<_>>().concat();
+    if text.last().is_some_and(|&byte| byte != b'\n') {
+        text.push(b'\n');
+    }
+    text.extend_from_slice(format!("127.0.1.1\t{names}\n").as_bytes());
     text
 }
 
@@ -158,9 +171,9 @@ mod tests {
     #[test]
     fn the_own_name_replaces_the_templates() {
         let name: Hostname = "db.home".parse().expect("a host name");
-        assert_eq!(hosts_with("127.0.0.1 localhost\n127.0.1.1 debian\n", &name), "127.0.0.1 localhost\n127.0.1.1\tdb.home db\n");
-        let again = hosts_with(&hosts_with("", &name), &name);
-        assert_eq!(again, "127.0.1.1\tdb.home db\n");
+        assert_eq!(hosts_with(b"127.0.0.1 localhost\n127.0.1.1 debian\n", &name), b"127.0.0.1 localhost\n127.0.1.1\tdb.home db\n");
+        let again = hosts_with(&hosts_with(b"", &name), &name);
+        assert_eq!(again, b"127.0.1.1\tdb.home db\n");
     }
 
     #[test]
@@ -181,6 +194,60 @@ mod tests {
         assert!(inside.write(Path::new("var/x"), b"x", 0o644).is_err());
         assert!(inside.write_below(Path::new("var/lib/x"), b"x", 0o644).is_err());
         assert!(inside.write_below(Path::new("../x"), b"x", 0o644).is_err() || !place.path().join("x").exists());
+    }
+
+    /// A root file system with an `/etc`, as its own root would have made it.
+    fn with_etc() -> (tempfile::TempDir, Inside) {
+        let place = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(place.path().join("root/etc")).expect("a directory");
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let inside = Inside { root: File::open(place.path().join("root")).expect("a directory"), uid, gid };
+        (place, inside)
+    }
+
+    /// What `/etc/hosts` is for the host name `db` where it was `old`.
+    #[track_caller]
+    fn hosts_after(old: &[u8]) -> Vec<u8> {
+        let (place, inside) = with_etc();
+        let hosts = place.path().join("root/etc/hosts");
+        std::fs::write(&hosts, old).expect("a file");
+        for _ in 0..2 {
+            set_hostname(&inside, &"db".parse().expect("a host name")).expect("a host name");
+        }
+        assert_eq!(std::fs::read(place.path().join("root/etc/hostname")).expect("a file"), b"db\n");
+        std::fs::read(hosts).expect("a file")
+    }
+
+    #[test]
+    fn a_long_list_of_hosts_is_kept_whole() {
+        let old = "0.0.0.0 advertising.example\n".repeat(40_000);
+        assert!(hosts_after(old.as_bytes()) == format!("{old}127.0.1.1\tdb\n").into_bytes());
+    }
+
+    #[test]
+    fn hosts_beyond_any_measure_are_left_alone() {
+        let old = vec![b'#'; 5 * 1024 * 1024];
+        assert!(hosts_after(&old) == old);
+    }
+
+    #[test]
+    fn hosts_that_are_no_text_stay_as_they_are() {
+        assert_eq!(hosts_after(b"# caf\xe9\r\n127.0.1.1 debian\n10.0.0.1 last"), b"# caf\xe9\r\n10.0.0.1 last\n127.0.1.1\tdb\n");
+    }
+
+    #[test]
+    fn links_in_the_place_of_the_names_are_replaced_and_never_followed() {
+        let (place, inside) = with_etc();
+        let out = place.path().join("out");
+        std::fs::write(&out, "host").expect("a file");
+        for name in ["hosts", "hostname"] {
+            std::os::unix::fs::symlink(&out, place.path().join("root/etc").join(name)).expect("a link");
+        }
+        set_hostname(&inside, &"db".parse().expect("a host name")).expect("a host name");
+        let read = |name: &str| std::fs::read_to_string(place.path().join(name)).expect("a file");
+        assert_eq!((read("out").as_str(), read("root/etc/hostname").as_str()), ("host", "db\n"));
+        assert_eq!(read("root/etc/hosts"), "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\tdb\n");
+        assert!(!place.path().join("root/etc/hosts").is_symlink() && !place.path().join("root/etc/hostname").is_symlink());
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn notes(rootfs: &Path, spec: &Spec, ctid: Ctid, incarnation: Incarnation) -> Ve
     let application = spec.application.iter().map(|_| Step::ApplicationRun);
     let of = |step: Step| {
         let path = PathBuf::from(format!("var/lib/phoenix/{}.json", step.clone().id()));
-        let note: Note = serde_json::from_str(&inside.read(&path).ok()??).ok()?;
+        let note: Note = serde_json::from_slice(&inside.read(&path).ok()??).ok()?;
         let ours = note.schema == NOTE_SCHEMA && note.ctid == ctid.get() && note.incarnation == incarnation.to_string();
         let named = note.step == step.clone().id().to_string();
         let script = note.digest.parse().ok()?;
