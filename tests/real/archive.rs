@@ -16,8 +16,10 @@ fn outside(ground: &Ground) -> Fingerprint {
     found
 }
 
+/// The templates aim at the victim's files and at the shared directory, whose places on the host they know. Where they make those
+/// places inside of themselves, they are taken to the end, and what they hit is their own.
 #[test]
-fn a_template_that_aims_at_others_through_links_changes_nothing_outside() {
+fn templates_that_aim_at_others_through_links_change_nothing_outside() {
     let Some(ground) = Ground::new(18) else { return };
     let shared = json!({ "owner": { "uid": 1000, "gid": 1000 } });
     let victim = json!({ "volumes": [{ "volume": "shared", "at": "/shared" }] });
@@ -28,38 +30,71 @@ fn a_template_that_aims_at_others_through_links_changes_nothing_outside() {
 
     let (rootfs, volume) = (ground.rootfs(0), ground.path("srv/shared"));
     let (rootfs, volume) = (rootfs.to_str().expect("plain"), volume.to_str().expect("plain"));
-    let up = "../".repeat(24);
-    let (far, passwd) = (format!("{up}{}", rootfs.trim_start_matches('/')), format!("{rootfs}/etc/passwd"));
-    let own = ground.path("template.tar.gz");
-    variant(
-        &ground.path("hostile.tar"),
-        &[
-            Extra::Link("srv/neighbour", rootfs),
-            Extra::File("srv/neighbour/etc/owned", b"evil"),
-            Extra::Link("srv/far", &far),
-            Extra::File("srv/far/etc/owned-too", b"evil"),
-            Extra::Link("srv/shared", volume),
-            Extra::File("srv/shared/planted", b"evil"),
-            Extra::Link("srv/passwd", &passwd),
-            Extra::File("srv/passwd", b"evil"),
-            Extra::HardLink("srv/hard", &passwd),
-            Extra::Link("etc/hostname", &format!("{rootfs}/etc/owned-by-hostname")),
-            Extra::Link("var/lib/phoenix", &format!("{rootfs}/srv")),
-            Extra::Link("shared", volume),
-        ],
-    );
-    ground.script("step", "true");
-    let hostile = json!({ "template": ground.path("hostile.tar"), "features": ["scripts/step.sh"], "volumes": [{ "volume": "shared", "at": "/shared" }] });
-    Fleet::new(&ground).volume("shared", shared).container(0, victim).container(1, hostile).write();
-    let manifest = ground.path("fleet.json");
-    let said = ground.run(&["up", manifest.to_str().expect("plain")]);
-    check_same(&outside(&ground), &before, &format!("after up, which ended with {}: {}", said.code, said.stderr));
-    assert!(own.exists(), "the template is still there");
-    assert!([0, 1].contains(&said.code), "{}", said.stderr);
-    let text = fs::read_to_string(ground.path("srv/shared/precious")).expect("kept");
-    assert_eq!(text, "as it was");
+    let (rootfs_inside, volume_inside) = (rootfs.trim_start_matches('/'), volume.trim_start_matches('/'));
+    let far = "../".repeat(24) + rootfs_inside;
+    let (passwd, passwd_inside) = (format!("{rootfs}/etc/passwd"), format!("{rootfs_inside}/etc/passwd"));
+    let taken_to_the_end = [
+        Extra::File(&passwd_inside, b"own"),
+        Extra::File(&format!("{rootfs_inside}/srv/own"), b"own"),
+        Extra::File(&format!("{volume_inside}/own"), b"own"),
+        Extra::Link("srv/neighbour", rootfs),
+        Extra::File("srv/neighbour/etc/owned", b"evil"),
+        Extra::Link("srv/far", &far),
+        Extra::File("srv/far/etc/owned-too", b"evil"),
+        Extra::Link("srv/shared", volume),
+        Extra::File("srv/shared/planted", b"evil"),
+        Extra::Link("srv/passwd", &passwd),
+        Extra::File("srv/passwd", b"evil"),
+        Extra::HardLink("srv/hard", &passwd),
+        Extra::Link("etc/hostname", &format!("{rootfs}/etc/owned-by-hostname")),
+        Extra::Link("etc/hosts", &passwd),
+        Extra::Link("var/lib/phoenix", &format!("{rootfs}/srv")),
+    ];
+    let dangling = [Extra::Link("srv/neighbour", rootfs), Extra::File("srv/neighbour/etc/owned", b"evil")];
+    let hard = [Extra::HardLink("srv/hard", &passwd)];
+    let mounted = [Extra::Link("shared", volume)];
+    let step = ground.script("step", "true");
+    let mut fleet = Fleet::new(&ground).volume("shared", shared).container(0, victim);
+    for (place, extras) in [(1, &taken_to_the_end[..]), (2, &dangling), (3, &hard), (4, &mounted)] {
+        let template = ground.path(&format!("hostile-{place}.tar"));
+        variant(&template, extras);
+        let volumes = if place == 4 { json!([{ "volume": "shared", "at": "/shared" }]) } else { json!([]) };
+        fleet = fleet.container(place, json!({ "template": template, "features": [step], "volumes": volumes }));
+    }
+    fleet.write();
+    let said = ground.up(1);
+    check_same(&outside(&ground), &before, &format!("after up: {}", said.stderr));
+    check_ends(&ground, 1, None);
+    check_ends(&ground, 2, Some(("define.create", "cannot make directory srv/neighbour/etc: No such file or directory")));
+    check_ends(&ground, 3, Some(("define.create", &format!("cannot link to {passwd_inside}: No such file or directory"))));
+    check_ends(&ground, 4, Some(("run.start", "Too many levels of symbolic links")));
+
+    let own = |path: &str| fs::read_to_string(ground.rootfs(1).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    for (place, name) in [(rootfs_inside, "etc/owned"), (rootfs_inside, "etc/owned-too"), (volume_inside, "planted"), ("srv", "passwd")] {
+        assert_eq!(own(&format!("{place}/{name}")), "evil");
+    }
+    assert_eq!((own("srv/hard").as_str(), own(&passwd_inside).as_str(), own("etc/hostname").as_str()), ("own", "own", "ct1\n"));
+    assert!(own("etc/hosts").ends_with("127.0.1.1\tct1\n"), "{}", own("etc/hosts"));
+    assert_eq!(ground.starts(1, "step"), 1, "its script ran");
+    for (place, left) in [(rootfs_inside.to_owned() + "/etc", 3), (rootfs_inside.to_owned() + "/srv", 1)] {
+        let names: Vec<_> = fs::read_dir(ground.rootfs(1).join(place)).expect("there").flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(names.len(), left, "neither host name nor note went through a link: {names:?}");
+    }
+
     ground.down(0);
     assert_eq!(fs::read_to_string(ground.path("srv/shared/precious")).expect("kept"), "as it was", "down follows no link");
     assert_eq!(ground.standing(), Vec::<String>::new());
     ground.invariant_journal_is_clean();
+}
+
+/// A container is done, or failed in this step with these words.
+#[track_caller]
+fn check_ends(ground: &Ground, place: u32, failed: Option<(&str, &str)>) {
+    let status = ground.status();
+    let one = status.iter().find(|one| one["ctid"] == ground.ctid(place)).expect("a row");
+    let (step, tail) = (&one["last_error"]["step"], one["last_error"]["tail"].as_str().unwrap_or_default());
+    match failed {
+        None => assert_eq!((one["state"].as_str(), one["standing"].as_str()), (Some("done"), Some("active")), "{one:#}"),
+        Some((at, said)) => assert!(one["standing"] == "failed" && step == at && tail.contains(said), "{one:#}"),
+    }
 }
