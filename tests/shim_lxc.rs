@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use phoenix::plan::Init;
 use phoenix::shim::{ContainerRef, Ending, Inquiry, JobResult, Kept, Secret, Settled, Task, living_bearers, recover};
-use shim_fixture::{Place, intent, is_root, kill, lives, now, number_in, output, run, skip, until, variables};
+use shim_fixture::{Place, intent, kill, lives, now, number_in, output, run, skip, until, variables};
 
 const LONG: Duration = Duration::from_secs(60);
 const HOST: u32 = 100_000;
@@ -26,11 +26,9 @@ struct Container {
 impl Container {
     /// `None` where there can be none, which is said.
     fn start(test: &str, ctid: u32) -> Option<Self> {
-        if !is_root(test) {
-            return None;
-        }
-        if !Path::new("/usr/bin/lxc-attach").exists() || !Path::new("/usr/bin/busybox").exists() {
-            skip(test, "needs LXC and busybox");
+        if let Some(why) = missing() {
+            assert!(std::env::var_os("PHOENIX_TEST_LXC").is_none_or(|value| value != "require"), "LXC is required here: {why}");
+            skip(test, why);
             return None;
         }
         let place = Place::new(ctid);
@@ -48,7 +46,7 @@ impl Container {
         for dir in ["bin", "dev", "proc", "sys", "tmp", "etc", "sbin", "var"] {
             fs::create_dir_all(rootfs.join(dir)).expect("made");
         }
-        fs::copy("/usr/bin/busybox", rootfs.join("bin/busybox")).expect("copied");
+        fs::copy(program("busybox").expect("it was found"), rootfs.join("bin/busybox")).expect("copied");
         for name in ["sh", "sleep", "echo", "cat", "env", "kill", "setsid", "sort", "ls", "true", "grep", "tr"] {
             symlink("busybox", rootfs.join("bin").join(name)).expect("linked");
         }
@@ -56,7 +54,7 @@ impl Container {
         fs::set_permissions(rootfs.join("sbin/init"), fs::Permissions::from_mode(0o755)).expect("executable");
         give(&rootfs);
         let config = format!(
-            "lxc.include = /usr/share/lxc/config/common.conf\nlxc.include = /usr/share/lxc/config/userns.conf\nlxc.arch = x86_64\n\
+            "lxc.include = /usr/share/lxc/config/common.conf\nlxc.include = /usr/share/lxc/config/userns.conf\n\
              lxc.rootfs.path = dir:{}\nlxc.uts.name = shim\nlxc.net.0.type = empty\nlxc.idmap = u 0 {HOST} 65536\nlxc.idmap = g 0 {HOST} 65536\n",
             rootfs.display()
         );
@@ -78,7 +76,12 @@ impl Container {
         let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
         let start_ticks = after_name.split_whitespace().nth(19).expect("22 fields").parse().expect("a number");
         let init = Init { boot: "boot".parse().expect("a boot id"), pid, start_ticks };
-        ContainerRef { lxc_attach: "/usr/bin/lxc-attach".into(), lxc_path: self.lxc_path.clone(), name: self.name.clone(), init }
+        ContainerRef {
+            lxc_attach: program("lxc-attach").expect("it was found"),
+            lxc_path: self.lxc_path.clone(),
+            name: self.name.clone(),
+            init,
+        }
     }
 
     fn script(&self, text: &str, args: &[&str], env: &[(&str, &str)]) -> Task {
@@ -102,6 +105,18 @@ impl Drop for Container {
         lxc("lxc-unfreeze", &self.lxc_path, &self.name, &[]);
         lxc("lxc-stop", &self.lxc_path, &self.name, &["-k"]);
     }
+}
+
+/// Why there can be no container here.
+fn missing() -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root");
+    }
+    ["lxc-attach", "busybox"].iter().any(|name| program(name).is_none()).then_some("needs LXC and busybox")
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().map(|directory| Path::new(directory).join(name)).find(|path| path.exists())
 }
 
 fn give(path: &Path) {
@@ -147,7 +162,9 @@ fn neither_values_nor_arguments_are_arguments_on_the_host_and_the_lock_stays_out
     let running = container.place.start(container.place.job(1, LONG, task));
     // Between fork and exec the child still looks like the shim.
     let command = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().map(|line| line.replace('\0', " "));
-    let attached = |pid: u32| command(pid).filter(|line| line.starts_with("/usr/bin/lxc-attach")).map(|line| (pid, line));
+    let attached = |pid: u32| {
+        command(pid).filter(|line| line.split(' ').next().is_some_and(|program| program.ends_with("/lxc-attach"))).map(|line| (pid, line))
+    };
     let (attach, line) = until("lxc-attach", || children(running.pid()).into_iter().find_map(attached));
     let environ = fs::read_to_string(format!("/proc/{attach}/environ")).expect("there").replace('\0', " ");
     assert!(!line.contains("xyzzy"), "{line}");
@@ -190,7 +207,7 @@ fn a_script_in_a_container_that_is_down_is_not_started() {
 
 #[test]
 fn a_script_whose_container_goes_down_was_cut_off_and_one_that_is_killed_has_failed() {
-    let Some(container) = Container::start("a_script_whose_container_goes_down_was_cut_off", 900_168) else { return };
+    let Some(container) = Container::start("a_script_whose_container_goes_down_was_cut_off", 900_172) else { return };
     let result = container.run(1, container.script("kill -9 $$", &[], &[]));
     assert_eq!(result.ending, Ending::Exited(137), "{}", output(&result));
     let job = container.place.job(2, LONG, container.script("exec sleep 78", &[], &[]));
