@@ -67,7 +67,10 @@ fn templates_that_aim_at_others_through_links_change_nothing_outside() {
     check_ends(&ground, 1, None);
     check_ends(&ground, 2, Some(("define.create", "cannot make directory srv/neighbour/etc: No such file or directory")));
     check_ends(&ground, 3, Some(("define.create", &format!("cannot link to {passwd_inside}: No such file or directory"))));
-    check_ends(&ground, 4, Some(("run.start", "Too many levels of symbolic links")));
+    check_ends(&ground, 4, Some(("run.start", "The container failed to start")));
+    let log = ground.runtime().join(format!("log/lxc-{}.log", ground.ctid(4)));
+    let log = fs::read_to_string(log).expect("a log");
+    assert!(log.lines().any(|line| line.contains("Too many levels of symbolic links - Failed to mount")), "{log}");
 
     let own = |path: &str| fs::read_to_string(ground.rootfs(1).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     for (place, name) in [(rootfs_inside, "etc/owned"), (rootfs_inside, "etc/owned-too"), (volume_inside, "planted"), ("srv", "passwd")] {
