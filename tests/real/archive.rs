@@ -62,9 +62,12 @@ fn templates_that_aim_at_others_through_links_change_nothing_outside() {
         fleet = fleet.container(place, json!({ "template": template, "features": [step], "volumes": volumes }));
     }
     fleet.write();
-    let said = ground.up(1);
+    let manifest = ground.path("fleet.json");
+    let said = ground.ends(1, &["-v", "up", manifest.to_str().expect("plain")]);
     check_same(&outside(&ground), &before, &format!("after up: {}", said.stderr));
     check_ends(&ground, 1, None);
+    let warned = |line: &&str| line.contains("the note inside could not be written") && line.contains(&ground.ctid(1).to_string());
+    assert_eq!(said.stderr.lines().filter(warned).count(), 1, "{}", said.stderr);
     check_ends(&ground, 2, Some(("define.create", "cannot make directory srv/neighbour/etc: No such file or directory")));
     check_ends(&ground, 3, Some(("define.create", &format!("cannot link to {passwd_inside}: No such file or directory"))));
     check_ends(&ground, 4, Some(("run.start", "The container failed to start")));

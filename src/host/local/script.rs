@@ -191,8 +191,11 @@ impl<B: Backend> Act<'_, B> {
         });
         let path = PathBuf::from(format!("var/lib/phoenix/{}.json", intent.step));
         let Some(rootfs) = self.host.rootfs(intent.ctid) else { return };
-        let _ = Inside::open(&rootfs, &self.effect.spec.idmap)
+        let written = Inside::open(&rootfs, &self.effect.spec.idmap)
             .and_then(|inside| inside.write_below(&path, format!("{note}\n").as_bytes(), 0o600));
+        if let Err(error) = written {
+            tracing::warn!(container = %intent.ctid, step = %intent.step, %error, "the note inside could not be written");
+        }
     }
 }
 
