@@ -375,6 +375,11 @@ fn what_a_killed_pct_was_writing_goes_and_what_another_is_writing_stays() {
     spec.resources.memory_mb = 256;
     world.done(&spec, Step::ConfigureSet, Action::Configure);
     assert_eq!([&left, &living, &of_another].map(|path| path.exists()), [false, true, true]);
+    // Of a source that was to be copied: the start after that is the last that is done to it.
+    std::fs::write(&left, "").expect("written");
+    world.started(&spec);
+    assert!(!left.exists());
+    world.done(&spec, Step::DownStop, Action::Stop { init: None });
     // Of a container that is gone, by the mark in the file itself.
     std::fs::write(&left, world.config(spec.ctid)).expect("written");
     std::fs::remove_file(&living).expect("removed");

@@ -40,6 +40,7 @@ impl Act<'_, Pct> {
         }
         self.end_orphans();
         self.remove_control_groups();
+        self.remove_drafts()?;
         let said = self.call("pct", self.words(["start"], []), Kept::Nothing)?;
         match self.started(idmap)? {
             Some(evidence) => Ok(evidence),
